@@ -1,0 +1,74 @@
+package sqmail
+
+import "time"
+
+// Verdict is one decision about a session or a message, with what it rests
+// on. Kept in order, verdicts explain why a message was taken or refused.
+type Verdict struct {
+	// Stage is when it was made: "connect", "hello", "reverse-path",
+	// "recipient", "data", "header", "body" or "end".
+	Stage string `json:"stage"`
+
+	// Filter is who made it.
+	Filter string `json:"filter"`
+
+	// Action is what is to be done. The zero value goes on.
+	Action Action `json:"action"`
+
+	// Reply is what the peer is told when the action refuses.
+	Reply Reply `json:"reply,omitzero"`
+
+	// Delay is how long to wait, for ActionDelay.
+	Delay time.Duration `json:"delay,omitempty"`
+
+	// Header is the field to add, ended by LF, for ActionTag.
+	Header string `json:"header,omitempty"`
+
+	// Rule is the rule that decided, Input what it was applied to; File and
+	// Line are where the rule stands, if it was read from a file.
+	Rule  string `json:"rule,omitempty"`
+	Input string `json:"input,omitempty"`
+	File  string `json:"file,omitempty"`
+	Line  int    `json:"line,omitempty"`
+
+	// Took is the time that the decision took.
+	Took time.Duration `json:"took,omitempty"`
+}
+
+// Action is what a [Verdict] asks for.
+type Action uint8
+
+// The actions. Those from ActionDefer on end the matter.
+const (
+	ActionPass   Action = iota // no opinion, go on
+	ActionTag                  // go on, and add a header field
+	ActionDelay                // go on after a pause
+	ActionAccept               // go on, and ask no further filter at this stage
+	ActionDefer                // refuse for now: 4yz
+	ActionReject               // refuse: 5yz
+	ActionDrop                 // refuse, and close the session
+)
+
+var actionNames = [...]string{"pass", "tag", "delay", "accept", "defer", "reject", "drop"}
+
+// String returns the action's name in lower case.
+func (a Action) String() string {
+	if int(a) < len(actionNames) {
+		return actionNames[a]
+	}
+	return "unknown"
+}
+
+// Err returns the verdict as an error for a server: nil if it lets the matter
+// go on, else an [*Error] with its Reply.
+func (v Verdict) Err() error {
+	switch v.Action {
+	case ActionDefer:
+		return &Error{Op: v.Filter, Class: Deferral, Reply: v.Reply}
+	case ActionReject:
+		return &Error{Op: v.Filter, Class: Rejection, Reply: v.Reply}
+	case ActionDrop:
+		return &Error{Op: v.Filter, Class: v.Reply.Class(), Reply: v.Reply, Close: true}
+	}
+	return nil
+}
