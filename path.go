@@ -2,6 +2,7 @@ package sqmail
 
 import (
 	"errors"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -43,12 +44,14 @@ func (p Path) LocalPart() string { return unquote(p.Local) }
 
 // Unquoted returns the address in the form that qmail's envelopes and control
 // files use: the local part without quoting, "@", the domain. [PathOf] turns
-// it back.
+// it back into a path that is equal. Without a domain there is no "@", unless
+// the local part would be misread without one.
 func (p Path) Unquoted() string {
-	if p.Domain == "" {
-		return p.LocalPart()
+	local := p.LocalPart()
+	if p.Domain == "" && (local != "" || p.IsNull()) && strings.IndexByte(local, '@') < 0 {
+		return local
 	}
-	return p.LocalPart() + "@" + p.Domain
+	return local + "@" + p.Domain
 }
 
 // Equal reports whether p and q name the same mailbox: local parts that mean
@@ -67,24 +70,43 @@ func (p Path) Equal(q Path) bool {
 // A-labels; see RFC 6531, 3.2.)
 func (p Path) NeedsUTF8() bool { return !isASCII(p.Local) }
 
-// MarshalText returns p's String.
-func (p Path) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+// MarshalText returns p's String, or, if that is not UTF-8, a backslash and
+// the String in Go's quoting: bytes that JSON would replace survive it.
+func (p Path) MarshalText() ([]byte, error) {
+	s := p.String()
+	if !utf8.ValidString(s) {
+		s = `\` + strconv.Quote(s) // no String begins with a backslash
+	}
+	return []byte(s), nil
+}
 
 // UnmarshalText sets p from a string that MarshalText made. It takes whatever
-// a queue may hold: what [ParsePath] refuses is read as [PathOf] does.
+// a queue may hold: what [ParsePath] refuses is taken apart without judging.
 func (p *Path) UnmarshalText(text []byte) error {
 	s := string(text)
+	if escaped, found := strings.CutPrefix(s, `\`); found {
+		if raw, err := strconv.Unquote(escaped); err == nil {
+			s = raw
+		}
+	}
 	parsed, err := ParsePath(s)
 	if err != nil {
-		parsed = splitQuoted(s)
+		parsed = splitPath(s)
 	}
 	*p = parsed
 	return nil
 }
 
-// splitQuoted takes a printed path apart without judging it.
-func splitQuoted(s string) Path {
+// splitPath takes a printed path apart. An "@" in quotes is none.
+func splitPath(s string) Path {
 	at := strings.LastIndexByte(s, '@')
+	if strings.HasPrefix(s, `"`) {
+		if n := quotedEnd(s); n == len(s) {
+			at = -1
+		} else if n > 0 && s[n] == '@' {
+			at = n
+		}
+	}
 	if at < 0 {
 		return Path{Local: quoteLocal(unquote(s))}
 	}

@@ -52,17 +52,31 @@ func validDotString(s string) bool {
 
 // quotedLen returns the length of a Quoted-string (RFC 5321, 4.1.2), or -1.
 func quotedLen(s string) int {
-	for i := 1; i < len(s); i++ {
+	end := quotedEnd(s)
+	for i := 1; i < end-1; i++ {
 		switch c := s[i]; {
-		case c == '"':
-			return i + 1
 		case c == '\\':
 			i++
-			if i == len(s) || s[i] < ' ' || s[i] > '~' {
+			if s[i] < ' ' || s[i] > '~' {
 				return -1
 			}
 		case c < ' ' || c == 0x7f:
 			return -1
+		}
+	}
+	return end
+}
+
+// quotedEnd returns the length of what stands in quotes at the start of s,
+// whatever that is, or -1. It is what [quoteLocal] writes, control characters
+// included, where quotedLen takes only what the RFC does.
+func quotedEnd(s string) int {
+	for i := 1; i < len(s); i++ {
+		switch s[i] {
+		case '"':
+			return i + 1
+		case '\\':
+			i++
 		}
 	}
 	return -1
@@ -130,9 +144,9 @@ func validDcontent(s string) bool {
 }
 
 // unquote returns what a local part means. What is not a whole quoted string
-// means itself.
+// means itself. It undoes quoteLocal for every string.
 func unquote(local string) string {
-	if !strings.HasPrefix(local, `"`) || quotedLen(local) != len(local) {
+	if !strings.HasPrefix(local, `"`) || quotedEnd(local) != len(local) {
 		return local
 	}
 	inner := local[1 : len(local)-1]

@@ -122,13 +122,14 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// ClassOf returns Accepted for nil, the class of the first [*Error] in err's
-// chain, and Deferral for everything else.
+// ClassOf returns Accepted for nil, Rejection if the first [*Error] in err's
+// chain has that class, and Deferral for everything else: an error is never
+// an acceptance, whatever class it has.
 func ClassOf(err error) Class {
 	if err == nil {
 		return Accepted
 	}
-	if e, ok := errors.AsType[*Error](err); ok && e.Class == Rejection {
+	if e, ok := errors.AsType[*Error](err); ok && e != nil && e.Class == Rejection {
 		return Rejection
 	}
 	return Deferral
@@ -142,7 +143,7 @@ func ReplyFor(err error) Reply {
 	if class == Accepted {
 		return Reply{Code: 250, Enhanced: EnhancedCode{2, 0, 0}, Text: "ok"}
 	}
-	if e, ok := errors.AsType[*Error](err); ok && e.Reply.Code != 0 && e.Reply.Class() == class {
+	if e, ok := errors.AsType[*Error](err); ok && e != nil && e.Reply.Code != 0 && e.Reply.Class() == class {
 		return e.Reply
 	}
 	if class == Rejection {
