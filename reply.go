@@ -24,6 +24,21 @@ type EnhancedCode [3]int
 // String returns the code as "5.7.1".
 func (c EnhancedCode) String() string { return fmt.Sprintf("%d.%d.%d", c[0], c[1], c[2]) }
 
+// MarshalText returns c's String.
+func (c EnhancedCode) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote.
+func (c *EnhancedCode) UnmarshalText(text []byte) error {
+	var code EnhancedCode
+	var rest string
+	n, _ := fmt.Sscanf(string(text)+" ", "%d.%d.%d%1s", &code[0], &code[1], &code[2], &rest)
+	if n != 3 {
+		return errors.New("sqmail: malformed enhanced status code")
+	}
+	*c = code
+	return nil
+}
+
 // String returns code, enhanced status code and text, a line for each line of
 // the text, without CRLF at the end: "550 5.7.1 no". It is for logs and
 // reports; servers write replies themselves, with bounds.
@@ -81,6 +96,20 @@ func (c Class) String() string {
 		return "accepted"
 	}
 	return "deferral"
+}
+
+// MarshalText returns c's String.
+func (c Class) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote.
+func (c *Class) UnmarshalText(text []byte) error {
+	for _, known := range []Class{Deferral, Rejection, Accepted} {
+		if known.String() == string(text) {
+			*c = known
+			return nil
+		}
+	}
+	return errors.New("sqmail: unknown class")
 }
 
 // Error is an error that knows what it means for a message.

@@ -1,6 +1,10 @@
 package sqmail
 
-import "time"
+import (
+	"errors"
+	"slices"
+	"time"
+)
 
 // Verdict is one decision about a session or a message, with what it rests
 // on. Kept in order, verdicts explain why a message was taken or refused.
@@ -57,6 +61,19 @@ func (a Action) String() string {
 		return actionNames[a]
 	}
 	return "unknown"
+}
+
+// MarshalText returns a's String.
+func (a Action) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote.
+func (a *Action) UnmarshalText(text []byte) error {
+	i := slices.Index(actionNames[:], string(text))
+	if i < 0 {
+		return errors.New("sqmail: unknown action")
+	}
+	*a = Action(i)
+	return nil
 }
 
 // Err returns the verdict as an error for a server: nil if it lets the matter
