@@ -1,0 +1,228 @@
+package filter
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/sqmail/sqmail"
+)
+
+// Chain asks filters in order. It fits smtpd.Policy; sessions share it.
+type Chain struct {
+	// Filters in the order in which they are asked at each stage.
+	Filters []Filter
+
+	// NewSession, if not nil, is called for each connection, to set Vars and
+	// Relayed by its rules. An error refuses the connection, as a deferral if
+	// it is not an [*sqmail.Error] that says otherwise.
+	NewSession func(ctx context.Context, s *Session) error
+
+	// Log gets one event for each verdict that is more than to go on. Nil:
+	// discarded.
+	Log *slog.Logger
+}
+
+// CheckRecipient refuses: a Chain is asked through BeginSession. It is there to
+// make a Chain an smtpd.Policy.
+func (c *Chain) CheckRecipient(context.Context, *sqmail.Peer, *sqmail.Envelope, *sqmail.Recipient) error {
+	return errors.New("filter: a Chain was asked without a session")
+}
+
+// BeginSession returns the policy of one session.
+func (c *Chain) BeginSession(ctx context.Context, peer *sqmail.Peer) (interface {
+	CheckRecipient(ctx context.Context, peer *sqmail.Peer, env *sqmail.Envelope, to *sqmail.Recipient) error
+}, error) {
+	p := &Policy{chain: c, s: Session{Peer: peer}}
+	if c.NewSession != nil {
+		if err := c.NewSession(ctx, &p.s); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// Policy is a [Chain] at work on one session. It fits the optional interfaces
+// of package smtpd, stage for stage.
+type Policy struct {
+	chain   *Chain
+	s       Session
+	verdict []sqmail.Verdict // of the stages before the transaction
+	answer  sqmail.Verdict   // the last one that refused
+}
+
+// Session returns the facts that the filters see.
+func (p *Policy) Session() *Session { return &p.s }
+
+// Refusal returns the verdict that refused last, with its rule; the zero
+// Verdict if none has.
+func (p *Policy) Refusal() sqmail.Verdict { return p.answer }
+
+// CheckConnect asks the filters that look at connections.
+func (p *Policy) CheckConnect(ctx context.Context, _ *sqmail.Peer) error {
+	return p.ask(ctx, "connect", func(f Filter) (sqmail.Verdict, error, bool) {
+		g, ok := f.(ConnectFilter)
+		if !ok {
+			return sqmail.Verdict{}, nil, false
+		}
+		v, err := g.Connect(ctx, &p.s)
+		return v, err, true
+	})
+}
+
+// CheckHello asks the filters that look at hello names.
+func (p *Policy) CheckHello(ctx context.Context, _ *sqmail.Peer) error {
+	p.s.begin(nil)
+	p.verdict = slices.DeleteFunc(p.verdict, func(v sqmail.Verdict) bool { return v.Stage == "hello" })
+	return p.ask(ctx, "hello", func(f Filter) (sqmail.Verdict, error, bool) {
+		g, ok := f.(HelloFilter)
+		if !ok {
+			return sqmail.Verdict{}, nil, false
+		}
+		v, err := g.Hello(ctx, &p.s)
+		return v, err, true
+	})
+}
+
+// CheckReversePath asks the filters that look at reverse-paths.
+func (p *Policy) CheckReversePath(ctx context.Context, _ *sqmail.Peer, env *sqmail.Envelope) error {
+	p.s.begin(env)
+	for _, v := range p.verdict {
+		env.Verdicts = append(env.Verdicts, v)
+		if v.Action == sqmail.ActionTag {
+			env.Header = append(env.Header, v.Header...)
+		}
+	}
+	return p.ask(ctx, "reverse-path", func(f Filter) (sqmail.Verdict, error, bool) {
+		g, ok := f.(ReversePathFilter)
+		if !ok {
+			return sqmail.Verdict{}, nil, false
+		}
+		v, err := g.ReversePath(ctx, &p.s)
+		return v, err, true
+	})
+}
+
+// CheckRecipient asks the filters that look at recipients.
+func (p *Policy) CheckRecipient(ctx context.Context, _ *sqmail.Peer, env *sqmail.Envelope, to *sqmail.Recipient) error {
+	p.s.Envelope = env
+	p.s.Recipients++
+	return p.ask(ctx, "recipient", func(f Filter) (sqmail.Verdict, error, bool) {
+		g, ok := f.(RecipientFilter)
+		if !ok {
+			return sqmail.Verdict{}, nil, false
+		}
+		v, err := g.Recipient(ctx, &p.s, to)
+		return v, err, true
+	})
+}
+
+// CheckData asks the filters that look at whole envelopes.
+func (p *Policy) CheckData(ctx context.Context, _ *sqmail.Peer, env *sqmail.Envelope) error {
+	p.s.Envelope = env
+	return p.ask(ctx, "data", func(f Filter) (sqmail.Verdict, error, bool) {
+		g, ok := f.(DataFilter)
+		if !ok {
+			return sqmail.Verdict{}, nil, false
+		}
+		v, err := g.Data(ctx, &p.s)
+		return v, err, true
+	})
+}
+
+// ask asks each filter until one refuses or accepts.
+func (p *Policy) ask(ctx context.Context, stage string, call func(Filter) (sqmail.Verdict, error, bool)) error {
+	for _, f := range p.chain.Filters {
+		start := time.Now()
+		v, err, asked := call(f)
+		if !asked {
+			continue
+		}
+		v.Stage, v.Filter, v.Took = stage, f.Name(), time.Since(start)
+		if done, err := p.settle(ctx, v, err); done || err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// settle acts on one verdict; done means that no further filter is asked.
+func (p *Policy) settle(ctx context.Context, v sqmail.Verdict, err error) (done bool, _ error) {
+	if err != nil {
+		v.Action, v.Reply = actionFor(err), sqmail.ReplyFor(err)
+		err = &sqmail.Error{Op: v.Filter, Class: v.Reply.Class(), Reply: v.Reply, Err: err}
+	} else {
+		err = v.Err()
+	}
+	p.note(ctx, v, err)
+	if err != nil {
+		p.answer = v
+		return true, err
+	}
+	switch v.Action {
+	case sqmail.ActionAccept:
+		return true, nil
+	case sqmail.ActionTag:
+		if p.s.Envelope != nil {
+			p.s.Envelope.Header = append(p.s.Envelope.Header, v.Header...)
+		}
+	case sqmail.ActionDelay:
+		return false, wait(ctx, v.Delay)
+	}
+	return false, nil
+}
+
+func actionFor(err error) sqmail.Action {
+	if sqmail.ClassOf(err) == sqmail.Rejection {
+		return sqmail.ActionReject
+	}
+	return sqmail.ActionDefer
+}
+
+// note keeps a verdict with the transaction and logs it.
+func (p *Policy) note(ctx context.Context, v sqmail.Verdict, err error) {
+	if v.Action == sqmail.ActionPass && v.Rule == "" {
+		return
+	}
+	if p.s.Envelope != nil {
+		p.s.Envelope.Verdicts = append(p.s.Envelope.Verdicts, v)
+	} else {
+		p.verdict = append(p.verdict, v)
+	}
+	if p.chain.Log == nil {
+		return
+	}
+	attrs := []slog.Attr{
+		slog.String("session", p.s.Peer.Session), slog.String("stage", v.Stage), slog.String("filter", v.Filter),
+		slog.String("action", v.Action.String()), slog.String("rule", v.Rule), slog.String("input", v.Input),
+	}
+	if v.File != "" {
+		attrs = append(attrs, slog.String("file", v.File), slog.Int("line", v.Line))
+	}
+	if cause := errors.Unwrap(err); cause != nil {
+		attrs = append(attrs, slog.Any("err", cause))
+	}
+	p.chain.Log.LogAttrs(ctx, slog.LevelInfo, "verdict", attrs...)
+}
+
+// wait waits, or ends with ctx.
+func wait(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// FilterBody returns a reader of body that shows it to the scanners, and
+// returns their verdict at its end.
+func (p *Policy) FilterBody(ctx context.Context, _ *sqmail.Peer, env *sqmail.Envelope, body io.Reader) io.Reader {
+	p.s.Envelope = env
+	return newBody(ctx, p, body)
+}

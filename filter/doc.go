@@ -1,0 +1,29 @@
+// Package filter decides what mail comes in, and can tell why.
+//
+// A [Filter] looks at one thing: the hello name, the reverse-path, a recipient,
+// the message. It has a method for each stage at which it wants to be asked
+// ([ConnectFilter], [HelloFilter], [ReversePathFilter], [RecipientFilter],
+// [DataFilter], [BodyFilter]), and answers with a [sqmail.Verdict]: the action,
+// the reply, and the rule with its file and line that decided. Each filter of
+// this package is a plain Go value that needs no file, and works alone.
+//
+// A [Chain] asks its filters in order and is the policy of a server: it fits
+// smtpd.Policy. The first verdict that refuses ends the matter. Whatever is
+// decided is one event in the log, and is kept with the message, so that it
+// can be asked for later.
+//
+// # Relay clients
+//
+// Most filters look only at strangers. A session is a relay client if its user
+// has authenticated or the rules of its connection say so
+// ([Session.RelayClient]); it may send to any domain, and is not asked for its
+// hello name, its domain's address and the like.
+//
+// # Promises
+//
+//   - An error of a filter is a deferral; the client hears a fixed sentence.
+//   - No filter holds a message in memory, and none costs more than in
+//     proportion to what it reads.
+//   - Without a filter that says for whom to relay ([RcptHosts]) a Chain relays
+//     for nobody but relay clients.
+package filter

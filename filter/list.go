@@ -1,0 +1,58 @@
+package filter
+
+import "strings"
+
+// Rule is a line of a list, with the place where it stands.
+type Rule struct {
+	Text string
+	File string // "" if it was not read from a file
+	Line int
+}
+
+// List is a list of rules that can be looked up without regard to ASCII case. A nil List is
+// empty. It does not change, and may be used concurrently.
+type List struct {
+	rules []Rule
+	exact map[string]int // by text in lower case, the first of equals
+}
+
+// NewList returns a list of rules, which it keeps.
+func NewList(rules []Rule) *List {
+	l := &List{rules: rules, exact: make(map[string]int, len(rules))}
+	for i, r := range rules {
+		key := strings.ToLower(r.Text)
+		if _, known := l.exact[key]; !known {
+			l.exact[key] = i
+		}
+	}
+	return l
+}
+
+// ListOf returns a list of rules that stand in no file.
+func ListOf(texts ...string) *List {
+	rules := make([]Rule, len(texts))
+	for i, text := range texts {
+		rules[i].Text = text
+	}
+	return NewList(rules)
+}
+
+// Lookup returns the first rule that is equal to text but for case.
+func (l *List) Lookup(text string) (Rule, bool) {
+	if l == nil {
+		return Rule{}, false
+	}
+	i, ok := l.exact[strings.ToLower(text)]
+	if !ok {
+		return Rule{}, false
+	}
+	return l.rules[i], true
+}
+
+// Len returns the number of rules.
+func (l *List) Len() int {
+	if l == nil {
+		return 0
+	}
+	return len(l.rules)
+}

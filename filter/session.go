@@ -1,0 +1,64 @@
+package filter
+
+import (
+	"github.com/sqmail/sqmail"
+)
+
+// Session is what the filters of a [Chain] know about one connection.
+type Session struct {
+	// Peer is the other end.
+	Peer *sqmail.Peer
+
+	// Envelope is the transaction's; nil outside one.
+	Envelope *sqmail.Envelope
+
+	// Vars are the variables that the connection rules set, such as SPF or
+	// MAXRECIPIENTS; see control.md. A name that is absent is not set.
+	Vars map[string]string
+
+	// Relayed says that the connection rules make this a relay client.
+	Relayed bool
+
+	// Recipients counts the RCPT commands of the transaction, the present one
+	// and refused ones included.
+	Recipients int
+
+	// Unknown counts the recipients of the session that were refused because
+	// they do not exist. A filter that refuses so adds to it.
+	Unknown int
+
+	memo map[any]memo
+}
+
+// RelayClient reports whether the session may send to any domain: because its
+// user has authenticated, or because the connection rules say so.
+func (s *Session) RelayClient() bool { return s.Relayed || s.Peer.User != "" }
+
+// memo is an answer that is kept until the transaction ends.
+type memo struct {
+	verdict sqmail.Verdict
+	err     error
+}
+
+// Once returns what f returned when Once was first called with key in this
+// transaction. A filter that decides at the first recipient, and says the same
+// at all others, does its work once. Keys are compared with ==; a filter uses
+// itself, or a type of its own.
+func (s *Session) Once(key any, f func() (sqmail.Verdict, error)) (sqmail.Verdict, error) {
+	if m, ok := s.memo[key]; ok {
+		return m.verdict, m.err
+	}
+	verdict, err := f()
+	if s.memo == nil {
+		s.memo = make(map[any]memo)
+	}
+	s.memo[key] = memo{verdict, err}
+	return verdict, err
+}
+
+// begin starts a transaction.
+func (s *Session) begin(env *sqmail.Envelope) {
+	s.Envelope = env
+	s.Recipients = 0
+	clear(s.memo)
+}
