@@ -1,0 +1,52 @@
+package wire
+
+import "bytes"
+
+// ReadLine reads a line of at most limit octets, and returns it without its
+// CRLF. limit is at most MaxLine.
+//
+// A line that is longer, or holds a bare CR or a NUL, is read to its end,
+// dropped, and reported as ErrLineTooLong, ErrBareCR or ErrNUL; the session
+// can go on. At a bare LF it fails with ErrBareLF, unless AcceptLF is set, and
+// the session is over. At the end of input it fails with io.EOF, or, within a
+// line, io.ErrUnexpectedEOF.
+//
+// A peer that never ends its line keeps ReadLine reading: the source needs a
+// deadline for the line as a whole.
+func (r *Reader) ReadLine(limit int) ([]byte, error) {
+	limit = min(limit, MaxLine)
+	seen, long := 0, false // octets of the line that hold no LF; some were dropped
+	for {
+		if i := bytes.IndexByte(r.buf[r.r+seen:r.w], '\n'); i >= 0 {
+			return r.takeLine(seen+i, limit, long)
+		}
+		seen = r.Buffered()
+		if seen > limit+1 {
+			r.r, seen, long = r.w-1, 1, true // the last one may be the CR
+		}
+		if err := r.more(smallSize); err != nil {
+			if seen > 0 {
+				err = unexpected(err)
+			}
+			return nil, err
+		}
+	}
+}
+
+// takeLine takes the line whose LF is the n-th unread octet.
+func (r *Reader) takeLine(n, limit int, long bool) ([]byte, error) {
+	line := r.buf[r.r : r.r+n]
+	r.r += n + 1
+	text, ok := bytes.CutSuffix(line, []byte("\r"))
+	switch {
+	case !ok && !r.AcceptLF:
+		return nil, r.fail(ErrBareLF)
+	case long || len(text) > limit:
+		return nil, ErrLineTooLong
+	case bytes.IndexByte(text, '\r') >= 0:
+		return nil, ErrBareCR
+	case bytes.IndexByte(text, 0) >= 0:
+		return nil, ErrNUL
+	}
+	return text, nil
+}
