@@ -37,6 +37,7 @@ type Exchange struct {
 	server   sasl.Server
 	identity Identity
 	user     string
+	over     bool
 	verify   func(c Credentials) error
 }
 
@@ -79,7 +80,11 @@ func Start(ctx context.Context, v Verifier, mechanism, host string, peer *sqmail
 // The error is ErrMalformed, or the Verifier's. After an error, or once it is
 // done, the exchange is over.
 func (e *Exchange) Next(response []byte) (challenge []byte, done bool, err error) {
+	if e.over {
+		return nil, true, ErrMalformed
+	}
 	challenge, done, err = e.server.Next(response)
+	e.over = done || err != nil
 	if err != nil {
 		return nil, true, err
 	}
