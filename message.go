@@ -95,6 +95,10 @@ type Outcome struct {
 	// InDoubt says that the message was handed over whole but the answer was
 	// lost: it may arrive twice.
 	InDoubt bool `json:"inDoubt,omitempty"`
+
+	// Notifies says that the next hop took the recipient's NOTIFY parameter,
+	// and with it the duty to report success (RFC 3461, 5.2.1).
+	Notifies bool `json:"notifies,omitempty"`
 }
 
 // Routing is what a router makes of one recipient.
