@@ -44,15 +44,17 @@ type Store interface {
 	// Lease waits until a message is due that is neither leased, held nor
 	// parked, and leases it to the caller for ttl. Messages that were never
 	// leased before are not kept waiting by a crowd of older ones that are
-	// due again. It fails with ctx's error, or ErrClosed.
+	// due again, nor those by a stream of new ones. It fails with ctx's error,
+	// or ErrClosed.
 	Lease(ctx context.Context, ttl time.Duration) (Lease, error)
 
 	// Wake makes up to n messages that are parked under key due at once, the
-	// longest parked first, and returns how many there were. n < 0: all.
+	// longest parked first, and returns how many it woke. n < 0: all.
 	Wake(key string, n int) int
 
 	// Open returns a message as it is now, leased or not. The caller closes
-	// it. ErrNotFound if it is not in the queue (any more).
+	// it; until then it can be read, even if it leaves the queue. ErrNotFound
+	// if it is not in the queue (any more).
 	Open(ctx context.Context, id ID) (*Message, error)
 
 	// Scan yields the messages in the queue in order of arrival, without
@@ -62,16 +64,18 @@ type Store interface {
 	// queue.
 	Scan(ctx context.Context) iter.Seq2[*Entry, error]
 
-	// Hold keeps a message from being leased until Release; a lease in
-	// progress goes on to its end. Both are durable, and do nothing to a
-	// message that is in that state. ErrNotFound if it is not in the queue.
+	// Hold keeps a message from being leased until Release, and ends its
+	// parking; a lease in progress goes on to its end. Both are durable, and do
+	// nothing to a message that is in that state. ErrNotFound if it is not in
+	// the queue.
 	Hold(ctx context.Context, id ID) error
 	Release(ctx context.Context, id ID) error
 
 	// Retry makes a message due at the given time, zero meaning now, and all
-	// its pending recipients with it. If it is leased this takes effect when
-	// the lease ends, in place of the time that the holder gives; if it is
-	// held, when it is released. ErrNotFound if it is not in the queue.
+	// its pending recipients with it: the last Attempt of each has that time as
+	// its Due. If it is leased this takes effect when the lease ends, in place
+	// of the time that the holder gives (Park included); if it is held, when it
+	// is released. It ends parking. ErrNotFound if it is not in the queue.
 	Retry(ctx context.Context, id ID, at time.Time) error
 
 	// Remove deletes a message, durably. A lease on it is lost. ErrNotFound
@@ -82,7 +86,9 @@ type Store interface {
 	Stats() Stats
 
 	// Close ends all waiting calls with ErrClosed, ends the leases as if the
-	// process had died, and frees the store for another process.
+	// process had died, and frees the store for another process. Calls that
+	// are writing end first. Afterwards every call fails: those on a Lease with
+	// ErrLeaseLost, the others with ErrClosed.
 	Close() error
 }
 
@@ -147,7 +153,9 @@ type Lease interface {
 	Extend(ttl time.Duration) error
 
 	// Checkpoint adds attempts to the journal. They are durable when it
-	// returns nil. When it fails they may or may not be.
+	// returns nil. When it fails they may or may not be. What happened has
+	// happened: Checkpoint, Retry and Done do their work even if ctx has ended.
+	// An attempt at a recipient that the envelope does not have is an error.
 	Checkpoint(ctx context.Context, attempts []Attempt) error
 
 	// Retry adds attempts as Checkpoint does, and gives the message back, to
@@ -159,8 +167,8 @@ type Lease interface {
 	// when the store is closed: the message is then due as it was before.
 	Park(key string, until time.Time) error
 
-	// Done adds attempts as Checkpoint does, and removes the message: every
-	// recipient is settled.
+	// Done adds attempts as Checkpoint does, and removes the message, durably:
+	// every recipient is settled.
 	Done(ctx context.Context, attempts []Attempt) error
 }
 
@@ -190,8 +198,9 @@ type Entry struct {
 	Leased bool   `json:"leased,omitempty"`
 	Parked string `json:"parked,omitempty"`
 
-	// Journal holds the attempts so far, oldest first. A store may forget all
-	// but the first and the last eight deferrals of a recipient.
+	// Journal holds the attempts so far, in the order in which they were
+	// recorded. A store may forget all but the first and the last eight
+	// deferrals of a recipient.
 	Journal []Attempt `json:"journal,omitempty"`
 }
 

@@ -225,6 +225,7 @@ func (a *Agenda[D]) Wake(key string, n int) int {
 
 // State fills in what the Agenda knows of a message.
 func (a *Agenda[D]) State(s Slot, e *queue.Entry) {
+	a.advance()
 	it := a.Item(s)
 	e.ID, e.Held, e.Leased = it.id, it.held, it.leased
 	e.Due = Time(it.at)
