@@ -76,6 +76,7 @@ func (p *Policy) CheckConnect(ctx context.Context, _ *sqmail.Peer) error {
 // CheckHello asks the filters that look at hello names.
 func (p *Policy) CheckHello(ctx context.Context, _ *sqmail.Peer) error {
 	p.s.begin(nil)
+	p.s.greeted = true
 	p.verdict = slices.DeleteFunc(p.verdict, func(v sqmail.Verdict) bool { return v.Stage == "hello" })
 	return p.ask(ctx, "hello", func(f Filter) (sqmail.Verdict, error, bool) {
 		g, ok := f.(HelloFilter)

@@ -27,7 +27,8 @@ type Session struct {
 	// they do not exist. A filter that refuses so adds to it.
 	Unknown int
 
-	memo map[any]memo
+	memo    map[any]memo
+	greeted bool
 }
 
 // RelayClient reports whether the session may send to any domain: because its
