@@ -1,0 +1,40 @@
+package spoolfs
+
+import (
+	"errors"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+func datasync(f *os.File) error {
+	return control(f, "fdatasync", unix.Fdatasync)
+}
+
+// allocate reserves blocks; a file system that cannot only sets the length.
+func allocate(f *os.File, size int64) error {
+	err := control(f, "fallocate", func(fd int) error { return unix.Fallocate(fd, 0, 0, size) })
+	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) {
+		return f.Truncate(size)
+	}
+	return err
+}
+
+// control calls a system call on a file, again if a signal interrupts it.
+func control(f *os.File, op string, call func(fd int) error) error {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	failed := raw.Control(func(fd uintptr) {
+		for {
+			if err = call(int(fd)); !errors.Is(err, unix.EINTR) {
+				return
+			}
+		}
+	})
+	if failed != nil {
+		return failed
+	}
+	return os.NewSyscallError(op, err)
+}

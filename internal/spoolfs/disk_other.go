@@ -1,0 +1,11 @@
+//go:build !linux
+
+package spoolfs
+
+import "os"
+
+// datasync is a full sync, which on Darwin reaches the platter as well.
+func datasync(f *os.File) error { return f.Sync() }
+
+// allocate only sets the length: what is written there may still fail.
+func allocate(f *os.File, size int64) error { return f.Truncate(size) }
