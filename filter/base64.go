@@ -1,0 +1,112 @@
+package filter
+
+import (
+	"bytes"
+	"strings"
+)
+
+// base64Lines finds the base64 parts of a message as it streams by: what
+// follows a Content-Transfer-Encoding of base64 and an empty line, until the
+// next empty line or a line that begins with "-". It keeps the beginning of
+// one line in memory. Spec: filter.md, 10.
+type base64Lines struct {
+	// first is called with the first line of a part, or as much of it as
+	// there is memory for.
+	first func(line []byte)
+
+	// text is called with all lines of the parts, in pieces; start says that
+	// the piece begins a line.
+	text func(piece []byte, start bool)
+
+	line     [maxBase64Line]byte
+	n        int
+	long     bool // what follows belongs to a line that did not fit
+	encoding string
+	field    bool // the last line was, or goes on with, the encoding field
+	armed    bool
+	empty    bool // the last line was empty
+	inBody   bool
+}
+
+// maxBase64Line is as much of a line as can decide anything.
+const maxBase64Line = 1024
+
+func (b *base64Lines) write(p []byte) {
+	for len(p) > 0 {
+		end := bytes.IndexByte(p, '\n')
+		piece := p
+		if end >= 0 {
+			piece, p = p[:end], p[end+1:]
+		} else {
+			p = nil
+		}
+		b.piece(piece)
+		if end >= 0 {
+			b.endLine()
+		}
+	}
+}
+
+// piece takes a part of a line.
+func (b *base64Lines) piece(p []byte) {
+	if !b.long {
+		n := copy(b.line[b.n:], p)
+		b.n += n
+		p = p[n:]
+		if len(p) == 0 {
+			return
+		}
+		b.long = true
+		b.whole(b.line[:b.n])
+	}
+	if b.inBody {
+		b.text(p, false)
+	}
+}
+
+// endLine ends a line.
+func (b *base64Lines) endLine() {
+	if !b.long {
+		b.whole(b.line[:b.n])
+	}
+	b.n, b.long = 0, false
+}
+
+// whole looks at a line, or at the beginning of a long one.
+func (b *base64Lines) whole(line []byte) {
+	switch {
+	case len(line) == 0:
+		b.empty, b.inBody, b.field = true, false, false
+		return
+	case line[0] == '-':
+		b.armed, b.inBody, b.field = false, false, false
+	case b.inBody:
+		b.text(line, true)
+	case b.armed && b.empty:
+		b.inBody = true
+		b.first(line)
+		b.text(line, true)
+	default:
+		b.header(line)
+	}
+	b.empty = false
+}
+
+// header looks for the field that arms.
+func (b *base64Lines) header(line []byte) {
+	const name = "content-transfer-encoding:"
+	switch {
+	case len(line) >= len(name) && strings.EqualFold(string(line[:len(name)]), name):
+		b.field, b.encoding = true, string(line[len(name):])
+	case b.field && (line[0] == ' ' || line[0] == '\t'):
+		if len(b.encoding) < maxBase64Line {
+			b.encoding += string(line)
+		}
+	default:
+		b.field = false
+		return
+	}
+	word, _, _ := strings.Cut(strings.TrimLeft(b.encoding, " \t"), ";")
+	word, _, _ = strings.Cut(word, "(")
+	b.armed = b.armed || strings.EqualFold(strings.TrimRight(word, " \t\r"), "base64")
+}

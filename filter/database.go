@@ -1,0 +1,26 @@
+package filter
+
+// Database holds the keys that a filter looks up. A cdb fits. It is used
+// concurrently; an error is a deferral.
+type Database interface {
+	// Get returns the value of key, which is the caller's.
+	Get(key []byte) (value []byte, found bool, err error)
+}
+
+// Keys is a small [Database] in memory.
+type Keys map[string][]byte
+
+// KeysOf returns a [Database] of keys without values.
+func KeysOf(keys ...string) Keys {
+	db := make(Keys, len(keys))
+	for _, k := range keys {
+		db[k] = nil
+	}
+	return db
+}
+
+// Get looks a key up.
+func (db Keys) Get(key []byte) ([]byte, bool, error) {
+	v, ok := db[string(key)]
+	return v, ok, nil
+}

@@ -1,0 +1,148 @@
+package filter
+
+import (
+	"context"
+
+	"github.com/sqmail/sqmail"
+)
+
+// The lengths of signatures.
+const (
+	mimeSignature   = 9
+	loaderSignature = 5
+)
+
+var badContent = sqmail.Reply{
+	Code: 554, Enhanced: sqmail.EnhancedCode{5, 3, 2},
+	Text: "sorry, invalid message content",
+}
+
+// BadMIMEType refuses messages with a base64 part that begins with one of the
+// nine characters in a database, such as "TVqQAAMAA" for programs of DOS and
+// Windows. Spec: filter.md, 10.
+type BadMIMEType struct {
+	// Types holds the signatures. Nil: none.
+	Types Database
+
+	// Blanks refuses base64 text with blanks or tabs in it, too.
+	Blanks bool
+
+	// Strangers looks only at messages of those who are not relay clients.
+	Strangers bool
+
+	// Text is added to the reply.
+	Text string
+}
+
+// Name returns "badmimetypes".
+func (f *BadMIMEType) Name() string { return "badmimetypes" }
+
+// Body returns a scanner for a message.
+func (f *BadMIMEType) Body(_ context.Context, s *Session) (Scanner, error) {
+	if f.Strangers && s.RelayClient() || f.Types == nil && !f.Blanks {
+		return nil, nil
+	}
+	c := &signatureScanner{reply: badContent}
+	if f.Text != "" {
+		c.reply.Text += "; " + f.Text
+	}
+	c.lines.first = func(line []byte) {
+		if f.Types != nil && len(line) >= mimeSignature {
+			c.look(f.Types, line[:mimeSignature])
+		}
+	}
+	c.lines.text = func(piece []byte, _ bool) {
+		for _, b := range piece {
+			if f.Blanks && (b == ' ' || b == '\t') {
+				c.found = "blank in base64"
+				return
+			}
+		}
+	}
+	return c, nil
+}
+
+// BadLoaderType refuses messages with one of the five characters in a database
+// anywhere in a base64 part; all signatures begin with the same character. They
+// are typical for programs that load others. Spec: filter.md, 11.
+type BadLoaderType struct {
+	// Types holds the signatures. Nil: none.
+	Types Database
+
+	// First is the character that the signatures begin with.
+	First byte
+
+	// Strangers looks only at messages of those who are not relay clients.
+	Strangers bool
+
+	// Text is added to the reply.
+	Text string
+}
+
+// Name returns "badloadertypes".
+func (f *BadLoaderType) Name() string { return "badloadertypes" }
+
+// Body returns a scanner for a message.
+func (f *BadLoaderType) Body(_ context.Context, s *Session) (Scanner, error) {
+	if f.Strangers && s.RelayClient() || f.Types == nil {
+		return nil, nil
+	}
+	c := &signatureScanner{reply: badContent}
+	if f.Text != "" {
+		c.reply.Text += "; " + f.Text
+	}
+	var window []byte // the end of the line so far, then the next piece
+	c.lines.first = func([]byte) {}
+	c.lines.text = func(piece []byte, start bool) {
+		if start {
+			window = window[:0]
+		}
+		window = append(window, piece...)
+		i := 0
+		for ; i+loaderSignature <= len(window); i++ {
+			if window[i] == f.First {
+				c.look(f.Types, window[i:i+loaderSignature])
+			}
+		}
+		window = append(window[:0], window[i:]...)
+	}
+	return c, nil
+}
+
+// signatureScanner is a message's scanner for either kind.
+type signatureScanner struct {
+	lines base64Lines
+	reply sqmail.Reply
+	found string
+	err   error
+}
+
+func (c *signatureScanner) look(db Database, key []byte) {
+	if c.found != "" || c.err != nil {
+		return
+	}
+	_, found, err := db.Get(key)
+	if found {
+		c.found = string(key)
+	}
+	c.err = err
+}
+
+// Write looks at a piece of the message.
+func (c *signatureScanner) Write(p []byte) (int, error) {
+	if c.found == "" && c.err == nil {
+		c.lines.write(p)
+	}
+	return len(p), c.err
+}
+
+// End gives the verdict.
+func (c *signatureScanner) End() (sqmail.Verdict, error) {
+	if c.found == "" {
+		return sqmail.Verdict{}, c.err
+	}
+	return sqmail.Verdict{Action: sqmail.ActionReject, Reply: c.reply, Rule: c.found}, nil
+}
+
+// Close does nothing.
+func (c *signatureScanner) Close() {}
