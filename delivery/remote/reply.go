@@ -112,13 +112,13 @@ func printable(line []byte) string {
 	if clean {
 		return s
 	}
-	s = strings.Map(func(r rune) rune {
+	s = strings.ToValidUTF8(strings.ReplaceAll(s, "\r", ""), "?")
+	return strings.Map(func(r rune) rune {
 		if r < ' ' && r != '\t' || r == 0x7f {
 			return '?'
 		}
 		return r
-	}, strings.ReplaceAll(s, "\r", ""))
-	return strings.ToValidUTF8(s, "?")
+	}, s)
 }
 
 // lines yields the lines of r without their codes.

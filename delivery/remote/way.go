@@ -33,6 +33,8 @@ type way struct {
 	mxs   []*net.MX
 	relay bool // of our choice: no exchangers, no self-check
 
+	implicit bool // the domain has no MX records
+
 	seen   map[netip.Addr]bool
 	soft   bool // an answer was not to be had
 	own    bool // we met ourselves
@@ -58,7 +60,8 @@ func (a *Agent) toward(ctx context.Context, host string, relay bool) (*way, *fai
 	mxs, err := a.resolver().LookupMX(ctx, a.absolute(name))
 	switch {
 	case isNotFound(err) || err == nil && len(mxs) == 0:
-		return w, nil // implicit MX
+		w.implicit = true
+		return w, nil
 	case err != nil:
 		a.log().InfoContext(ctx, "mail exchangers not known", "host", host, "err", err)
 		return nil, lookupFailed(host)
@@ -135,13 +138,13 @@ func (w *way) lookup(ctx context.Context, host string) []netip.Addr {
 }
 
 // verdict tells why no hop was found at all.
-func (w *way) verdict(implicit bool) *failure {
+func (w *way) verdict() *failure {
 	switch {
 	case w.soft:
 		return lookupFailed(w.host)
 	case w.own:
 		return loops()
-	case implicit && w.absent:
+	case w.absent && (w.implicit || w.relay):
 		return noSuchHost(w.host)
 	}
 	return noAddress()
