@@ -85,6 +85,11 @@ func (n *Network) DialContext(ctx context.Context, network, address string) (net
 	return (&Host{network: n}).DialContext(ctx, network, address)
 }
 
+// DialFrom is DialContext from a client's address of one's choice.
+func (n *Network) DialFrom(ctx context.Context, local netip.Addr, network, address string) (net.Conn, error) {
+	return (&Host{n, local}).DialContext(ctx, network, address)
+}
+
 // From returns the host with the given IP address. It panics if that is none.
 func (n *Network) From(ip string) *Host { return &Host{n, netip.MustParseAddr(ip)} }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"sync"
@@ -85,6 +86,10 @@ func TestDialFromAHost(t *testing.T) {
 		}
 		client.Close()
 		server.Close()
+	}
+	client, err := n.DialFrom(t.Context(), netip.MustParseAddr("203.0.113.10"), "tcp", "192.0.2.1:25")
+	if err != nil || !strings.HasPrefix(client.LocalAddr().String(), "203.0.113.10:") {
+		t.Errorf("DialFrom: %v, %v", client, err)
 	}
 }
 

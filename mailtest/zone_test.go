@@ -13,6 +13,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/sqmail/sqmail/mailtest"
+	"github.com/sqmail/sqmail/resolver"
 )
 
 const zoneText = `
@@ -251,6 +252,26 @@ func TestZoneTakesDatagramsInMemory(t *testing.T) {
 		}
 		if m, err := send(dns.TypeA); err == nil {
 			t.Errorf("a silent server said %v", m)
+		}
+	})
+}
+
+// The module's own client works on a Zone, in fake time: it asks again where
+// it gets no answer, and sees what is authenticated.
+func TestZoneServesTheResolver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		z := mailtest.NewZone(t, zoneText)
+		z.Secure("example.org")
+		z.On("MX", mailtest.First(2)).Timeout()
+		client := &resolver.Client{Servers: []string{"192.0.2.53"}, Dialer: z, TrustAD: true}
+		start := time.Now()
+		mx, err := client.LookupMX(t.Context(), "example.org")
+		if err != nil || len(mx) != 2 || time.Since(start) < time.Second {
+			t.Errorf("%v, %v after %v", mx, err, time.Since(start))
+		}
+		tlsa, err := client.Lookup(t.Context(), "_25._tcp.mx.example.org", resolver.TypeTLSA)
+		if err != nil || len(tlsa.TLSA) != 1 || !tlsa.Authenticated {
+			t.Errorf("%+v, %v", tlsa, err)
 		}
 	})
 }
