@@ -1,0 +1,288 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/sqmail/sqmail"
+)
+
+// Bounces says how the reports look that the queue sends, and where double
+// bounces go. The zero value is usable, but Host should be set.
+//
+// A message is reported when all its recipients are settled and some of them
+// failed, or were to be reported when they are delivered (RFC 3461). What
+// NOTIFY, RET, ENVID and ORCPT say is kept to.
+type Bounces struct {
+	// Host is the name by which this host signs its reports: control/bouncehost
+	// of qmail. "" means the word bouncehost.
+	Host string
+
+	// From is the local part of their author's address, without quotes. ""
+	// means MAILER-DAEMON.
+	From string
+
+	// Format is what reports of failure look like. Reports of delay or of
+	// success are always in the format DSN.
+	Format Format
+
+	// MaxBytes is how much of a message a report returns, in octets; 0 means
+	// all of it.
+	MaxBytes int64
+
+	// DoubleTo gets the bounces that bounce. The zero Path means postmaster at
+	// Host. DropDouble drops them instead.
+	DoubleTo   sqmail.Path
+	DropDouble bool
+
+	// Delay is how old a message is when its sender hears that recipients are
+	// still waiting, if it asked for that with NOTIFY=DELAY. 0 means four
+	// hours; a negative duration means never.
+	Delay time.Duration
+
+	// Receiver gets the reports, instead of the Queue's Store. If the process
+	// dies between its success and the removal of the message there is a
+	// second report; in the Store that cannot happen. What it rejects goes to
+	// the Store.
+	Receiver sqmail.Receiver
+}
+
+// Format is the format of reports of failure.
+type Format uint8
+
+// The formats.
+const (
+	// QSBMF is qmail's own: plain text that people and programs read.
+	QSBMF Format = iota
+
+	// DSN is the multipart/report of RFC 3464, or that of RFC 6533 for a
+	// message with addresses in UTF-8.
+	DSN
+)
+
+func (b *Bounces) host() string { return orDefault(b.Host, "bouncehost") }
+
+func (b *Bounces) from() string {
+	return headerPath(sqmail.PathOf(orDefault(b.From, "MAILER-DAEMON") + "@" + b.host()))
+}
+
+func (b *Bounces) doubleTo() sqmail.Path {
+	return orDefault(b.DoubleTo, sqmail.Path{Local: "postmaster", Domain: b.host()})
+}
+
+// doubleSender is the reverse-path of a double bounce, "#@[]". What bounces
+// back to it is dropped.
+func doubleSender() sqmail.Path { return sqmail.PathOf("#@[]") }
+
+// report is a message to the sender of another one.
+type report struct {
+	bounces *Bounces
+	kind    reportKind
+	format  Format
+	about   *Entry
+	from    sqmail.Path // reverse-path
+	to      sqmail.Path
+	sender  sqmail.Path // whom the reported message is from
+	lines   []reportLine
+	content io.ReaderAt
+	routing func(i int) sqmail.Routing
+	expiry  time.Time
+	now     time.Time
+}
+
+type reportKind uint8
+
+const (
+	failureReport reportKind = iota
+	doubleReport             // a bounce has bounced
+	successReport
+	delayReport
+)
+
+var reportKinds = [...]string{"bounce", "double bounce", "success", "delay"}
+
+// reportLine is what is reported of one recipient.
+type reportLine struct {
+	recipient int
+	status    Status
+	outcome   *sqmail.Outcome
+	at        time.Time
+	expired   bool
+}
+
+// report returns what is to be reported of a message whose recipients are all
+// settled, or nil.
+func (q *Queue) report(j *job) *report {
+	r := q.newReport(j)
+	failed := 0
+	for i := range j.recipients {
+		switch j.recipients[i].Status {
+		case Failed:
+			if wantsFailure(j.entry.Envelope.Recipients[i].Notify) {
+				failed++
+				r.add(j, i)
+			}
+		case Delivered:
+			if n := j.entry.Envelope.Recipients[i].Notify; n&sqmail.NotifySuccess != 0 && n&sqmail.NotifyNever == 0 && !j.recipients[i].Last.Outcome.Notifies {
+				r.add(j, i)
+			}
+		}
+	}
+	sender := j.entry.Envelope.ReversePath
+	switch {
+	case len(r.lines) == 0:
+		return nil
+	case sender == doubleSender():
+		q.logDiscard("triple bounce: discarding", j.entry)
+		return nil
+	case sender.IsNull() && failed == 0:
+		return nil // RFC 3461, 6.2: nothing goes to the null path
+	case sender.IsNull() && q.Bounces.DropDouble:
+		q.logDiscard("double bounce: discarding", j.entry)
+		return nil
+	case sender.IsNull():
+		r.kind, r.from, r.to = doubleReport, doubleSender(), q.Bounces.doubleTo()
+	case failed == 0:
+		r.kind = successReport
+	}
+	if failed < len(r.lines) {
+		r.format = DSN
+	}
+	return r
+}
+
+// wantsFailure says whether a failure is reported (RFC 3461, 4.1).
+func wantsFailure(n sqmail.Notify) bool { return n == 0 || n&sqmail.NotifyFailure != 0 }
+
+func (q *Queue) newReport(j *job) *report {
+	r := &report{
+		bounces: &q.Bounces,
+		format:  q.Bounces.Format,
+		about:   j.entry,
+		content: j.lease.Content(),
+		expiry:  j.expiry,
+		now:     time.Now(),
+		routing: func(i int) sqmail.Routing { return q.routing(&j.entry.Envelope, i) },
+	}
+	r.sender, _ = verpBase(j.entry.Envelope.ReversePath)
+	r.to = r.sender
+	return r
+}
+
+func (r *report) add(j *job, i int) {
+	rc := &j.recipients[i]
+	expired := rc.Status == Failed && rc.Last.Outcome.Class == sqmail.Deferral
+	r.lines = append(r.lines, reportLine{i, rc.Status, &rc.Last.Outcome, rc.told, expired})
+}
+
+// routing returns how a recipient is reached and displayed now.
+func (q *Queue) routing(env *sqmail.Envelope, i int) sqmail.Routing {
+	to := env.Recipients[i].Path
+	routing, err := q.route(context.Background(), env, to)
+	if err != nil {
+		return sqmail.Routing{Deliver: to, Display: to}
+	}
+	return routing
+}
+
+// envelope is the report's own.
+func (r *report) envelope() *sqmail.Envelope {
+	old := &r.about.Envelope
+	received := "Received: (qmail " + r.about.ID.String() + " invoked for bounce); " + mailDate(r.now) + "\n"
+	return &sqmail.Envelope{
+		ReversePath: r.from,
+		Recipients:  []sqmail.Recipient{{Path: r.to}},
+		Body:        old.Body,
+		SMTPUTF8:    old.SMTPUTF8 || r.to.NeedsUTF8(),
+		RequireTLS:  old.RequireTLS, // RFC 8689, 5
+		Header:      []byte(received),
+	}
+}
+
+// mailDate is a date as qmail writes it.
+func mailDate(t time.Time) string { return t.UTC().Format("2 Jan 2006 15:04:05 -0000") }
+
+// inject sends the final report of a message, and removes the message: in one
+// step where the report goes to the Store.
+func (q *Queue) inject(r *report, j *job) error {
+	if id, err := q.pass(r); err != errToStore {
+		if err != nil {
+			return err
+		}
+		q.logBounce(r, id)
+		if err := j.lease.Done(context.Background(), nil); err != nil && !j.noteLost(err) {
+			q.logTrouble("trouble removing a message", j.entry.ID, err)
+		}
+		return nil
+	}
+	id, err := q.commitReport(r, j.entry.ID)
+	if errors.Is(err, ErrNotFound) {
+		return nil // an administrator was faster
+	}
+	if err == nil {
+		q.logBounce(r, id.String())
+	}
+	return err
+}
+
+// injectDelay sends a report of delay.
+func (q *Queue) injectDelay(j *job, delayed []int) error {
+	r := q.newReport(j)
+	r.kind, r.format = delayReport, DSN
+	for _, i := range delayed {
+		r.add(j, i)
+	}
+	id, err := q.pass(r)
+	if err == errToStore {
+		var n ID
+		n, err = q.commitReport(r, 0)
+		id = n.String()
+	}
+	if err == nil {
+		q.logBounce(r, id)
+	}
+	return err
+}
+
+var errToStore = errors.New("queue: the report goes to the store")
+
+// pass gives a report to the Receiver; errToStore if there is none, or it
+// does not want it.
+func (q *Queue) pass(r *report) (id string, err error) {
+	if q.Bounces.Receiver == nil {
+		return "", errToStore
+	}
+	defer q.recoverTo(&err, "receiver of bounces")
+	receipt, err := q.Bounces.Receiver.Receive(context.Background(), r.envelope(), r.reader())
+	if sqmail.ClassOf(err) == sqmail.Rejection {
+		return "", errToStore
+	}
+	return receipt.ID, err
+}
+
+func (q *Queue) commitReport(r *report, replaces ID) (ID, error) {
+	ctx := context.Background()
+	draft, err := q.Store.Begin(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer draft.Abort()
+	if _, err := io.Copy(draft, r.reader()); err != nil {
+		return 0, err
+	}
+	env := r.envelope()
+	id, err := draft.Commit(ctx, Submission{Envelope: env, Replaces: replaces})
+	if err == nil {
+		q.logNew(id, env, 0)
+	}
+	return id, err
+}
+
+func (r *report) reader() io.Reader {
+	if r.format == DSN {
+		return r.dsn()
+	}
+	return r.qsbmf()
+}

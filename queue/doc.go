@@ -1,0 +1,58 @@
+// Package queue keeps each message it has accepted until every recipient is
+// delivered, bounced or removed by an administrator.
+//
+// A [Queue] is a [sqmail.Receiver]: what it receives is durable in its
+// [Store] when Receive returns nil. [Queue.Run] delivers it: a [Router] says
+// where each recipient goes, a [Deliverer] makes the attempts, a [Schedule]
+// says when to try again, and what cannot be delivered within the Lifetime is
+// reported to the sender as [Bounces] say. A Store, a Deliverer and a call of
+// Run are a working queue; every other field has a default.
+//
+// # Promises
+//
+// Every recipient ends exactly once. An outcome is durable before the next
+// step depends on it; one that the Store does not take is remembered, so that a
+// message is delivered twice only if the process dies between a delivery and
+// its record. What nobody classified is a deferral: a plain error, a panic, an
+// outcome that is missing.
+//
+// No message outlives its lifetime by more than a minute, and none waits for
+// an attempt that has stalled: the Queue looks at the clock itself, and goes on
+// without a Deliverer that does not return. Messages that wait for a
+// destination are woken when it has room, and looked at every hour in any case.
+//
+// A slow or dead destination holds up no other. A channel keeps slots for
+// destinations that have none yet, and for first attempts ([Queue].Concurrency).
+// A destination begins with few attempts at a time, gets more as it answers, and
+// is left alone when it does not ([Limits]). Those who wait for one are served
+// in turn, by [Queue].Account.
+//
+// Memory does not grow with the queue, but for some 200 octets for each
+// message that waits for a slot, of which there are up to 262,144 (further ones
+// come back every ten minutes), and the state of up to 10,000 destinations
+// without work.
+//
+// # Events
+//
+// Log gets these events, in the order of qmail's log for each message. The
+// attributes id, from and to are the message's number, its reverse-path and a
+// recipient; delivery numbers the attempts at single recipients. Foreign text
+// has LF as "/", other control characters as "_", and is cut at 1,000 octets.
+//
+//	new msg             id bytes from recipients [session]
+//	starting delivery   delivery id channel destination to
+//	delivery success    … where code reply text took [in doubt] [err]
+//	delivery failure    … where code reply text took [in doubt] [err]
+//	delivery deferral   … due where code reply text took [in doubt] [err]
+//	stalled             … took: the attempt took too long and is cancelled
+//	abandoned           … took: nor did it end then
+//	trouble routing     id to class err
+//	recipient removed   id to
+//	bounce msg          id bounce kind to
+//	double bounce: discarding, triple bounce: discarding   id
+//	end msg             id
+//	removed msg         id
+//	lease lost          id
+//	trouble …           err [id]: the Store or the Receiver of bounces failed
+//	panic               in panic stack
+package queue

@@ -1,0 +1,318 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync/atomic"
+	"time"
+)
+
+// job is the work on one message while its lease is held: it starts attempts
+// as recipients are due and slots are free, records their outcomes, and
+// gives the lease back when none is running. One goroutine owns it.
+type job struct {
+	q      *Queue
+	lease  Lease
+	entry  *Entry
+	waiter *waiter
+	free   func() // gives the lease's token back
+
+	recipients []recipient
+	pending    int             // recipients that are not settled
+	wants      map[place]*want // attempts that wait for a slot
+	running    []*attempt
+	results    chan *attempt
+
+	fresh []Attempt // not in the store's journal yet
+	lost  bool      // the lease is lost
+
+	troubled bool     // the store failed with it before
+	removal  *removal // recipients that an administrator removes
+	asked    []int    // of those, what we know
+	dropped  atomic.Bool
+	expiry   time.Time
+
+	extendAt time.Time
+}
+
+// recipient is a recipient's state, and what the job knows besides.
+type recipient struct {
+	State
+	channel string    // of the last routing
+	busy    bool      // in wants or running
+	told    time.Time // when the last attempt ended
+	warned  bool      // its delay has been reported
+}
+
+// begin starts the work on a message that has been leased.
+func (q *Queue) begin(lease Lease, free func()) {
+	now := time.Now()
+	j := &job{q: q, lease: lease, entry: lease.Entry(), free: free, extendAt: now.Add(extendAfter)}
+	j.waiter = q.shaper.begin(j.entry.ID)
+	j.expiry = q.expiry(j.entry)
+	if t := q.enter(j); t != nil {
+		if now.Before(t.until) {
+			q.shaper.end(j.waiter)
+			_ = lease.Park("trouble", t.until) // it has happened: a lost lease is no news
+			j.ended()
+			return
+		}
+		j.troubled, j.fresh = true, t.attempts
+	}
+	if !j.plan(now) {
+		return
+	}
+	if len(j.running) == 0 && j.pending > 0 && len(j.fresh) == 0 {
+		j.giveBack(now) // parking is no work for a goroutine
+		return
+	}
+	q.life.jobs.Go(func() {
+		defer j.guard()
+		j.run()
+	})
+}
+
+// plan prepares and starts what can be started when the lease begins.
+func (j *job) plan(now time.Time) (ok bool) {
+	defer func() {
+		if !ok {
+			j.abandon()
+		}
+	}()
+	defer j.catch()
+	j.load()
+	j.start(now)
+	return true
+}
+
+// load works out the recipients' states from the journal, and from what the
+// store did not take when we had the message before.
+func (j *job) load() {
+	j.recipients = make([]recipient, len(j.entry.Envelope.Recipients))
+	for i, s := range j.entry.States() {
+		r := &j.recipients[i]
+		r.State = s
+		if s.Last != nil {
+			r.told = s.Last.At
+		}
+		r.warned = j.overdue(i, r.told)
+		if s.Status == Pending {
+			j.pending++
+		}
+	}
+	for i := range j.fresh {
+		j.apply(&j.fresh[i])
+	}
+}
+
+// apply takes an attempt into a recipient's state.
+func (j *job) apply(a *Attempt) {
+	r := &j.recipients[a.Recipient]
+	if r.Status != Pending {
+		return
+	}
+	r.apply(a, j.entry.Arrived)
+	r.told = a.At
+	if r.Status != Pending {
+		j.pending--
+	}
+}
+
+// run works until no attempt is running, and ends the lease.
+func (j *job) run() {
+	t := time.NewTimer(time.Until(j.alarm()))
+	defer t.Stop()
+	killed := j.q.life.attempts.Done()
+	for len(j.running) > 0 {
+		select {
+		case a := <-j.results:
+			j.take(a)
+			j.takeMore()
+			if len(j.running) > 0 {
+				j.checkpoint()
+			}
+		case <-j.waiter.ready:
+			if j.dropped.Load() {
+				j.noteLost(ErrLeaseLost)
+			}
+		case <-t.C:
+		case <-killed:
+			killed = nil
+			j.cancelAll(time.Now(), errStopped)
+		}
+		if len(j.running) == 0 && j.pending == 0 {
+			break
+		}
+		now := time.Now()
+		j.watch(now)
+		j.start(now)
+		t.Reset(time.Until(j.alarm()))
+	}
+	j.finish()
+}
+
+// takeMore takes the outcomes that are there already, so that they share a
+// checkpoint.
+func (j *job) takeMore() {
+	for len(j.running) > 0 {
+		select {
+		case a := <-j.results:
+			j.take(a)
+		default:
+			return
+		}
+	}
+}
+
+// alarm returns when the job has to look at the clock again.
+func (j *job) alarm() time.Time {
+	at := j.extendAt
+	for _, a := range j.running {
+		at = earliest(at, a.deadline)
+	}
+	if !j.q.life.stopped() && j.pending > len(j.running) {
+		at = earliest(at, j.expiry)
+		if next := j.nextDue(); !next.IsZero() {
+			at = earliest(at, next)
+		}
+	}
+	return at
+}
+
+// nextDue returns when the first of the recipients that are neither running
+// nor waiting is due; zero if there is none.
+func (j *job) nextDue() time.Time {
+	var at time.Time
+	for i := range j.recipients {
+		if r := &j.recipients[i]; r.Status == Pending && !r.busy && (at.IsZero() || r.Due.Before(at)) {
+			at = r.Due
+		}
+	}
+	return at
+}
+
+// firstDue returns when the first of all recipients that are not settled is
+// or was due.
+func (j *job) firstDue() time.Time {
+	at := j.expiry
+	for i := range j.recipients {
+		if r := &j.recipients[i]; r.Status == Pending {
+			at = earliest(at, r.Due)
+		}
+	}
+	return at
+}
+
+func earliest(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// watch extends the lease, and cancels and then abandons attempts whose time
+// is up.
+func (j *job) watch(now time.Time) {
+	if !now.Before(j.extendAt) {
+		j.extendAt = now.Add(extendAfter)
+		if err := j.lease.Extend(leaseTime); err != nil && !j.noteLost(err) {
+			j.q.logTrouble("trouble extending a lease", j.entry.ID, err)
+		}
+	}
+	for _, a := range slices.Clone(j.running) {
+		if now.Before(a.deadline) {
+			continue
+		}
+		if !a.cancelled {
+			j.q.logStalled(a, now)
+			a.stop(now, errStalled)
+			continue
+		}
+		j.q.logAbandoned(a, now)
+		a.abandon()
+		j.take(a)
+	}
+}
+
+func (j *job) cancelAll(now time.Time, cause error) {
+	for _, a := range j.running {
+		if !a.cancelled {
+			a.stop(now, cause)
+		}
+	}
+}
+
+// noteLost says whether err means that the lease is lost: then nothing can be
+// recorded any more, and the attempts are stopped.
+func (j *job) noteLost(err error) bool {
+	if !errors.Is(err, ErrLeaseLost) && !errors.Is(err, ErrClosed) {
+		return false
+	}
+	if !j.lost {
+		j.lost = true
+		j.cancelAll(time.Now(), err)
+	}
+	return true
+}
+
+// checkpoint records outcomes while other attempts go on. If the store does
+// not take them they are recorded with the next ones.
+func (j *job) checkpoint() {
+	if len(j.fresh) == 0 || j.lost {
+		return
+	}
+	j.reportDelay()
+	err := j.lease.Checkpoint(context.Background(), j.fresh)
+	if err == nil {
+		j.fresh = nil
+		j.eased()
+	} else if !j.noteLost(err) {
+		j.q.logTrouble("trouble recording outcomes", j.entry.ID, err)
+	}
+}
+
+// eased notes that the store took the message's state.
+func (j *job) eased() {
+	j.removed()
+	if j.troubled {
+		j.q.untroubled(j.entry.ID)
+		j.troubled = false
+	}
+}
+
+// guard ends a job that panicked: one bad message must not end the process.
+func (j *job) guard() {
+	if p := recover(); p != nil {
+		j.q.logPanic("job", p)
+		j.abandon()
+	}
+}
+
+func (j *job) catch() {
+	if p := recover(); p != nil {
+		j.q.logPanic("job", p)
+	}
+}
+
+// abandon gives a message back that we cannot handle, for an hour.
+func (j *job) abandon() {
+	for _, a := range j.running {
+		a.stop(time.Now(), errStopped)
+		a.abandon()
+	}
+	j.running = nil
+	j.q.troubled(j.entry.ID, j.fresh)
+	j.q.shaper.end(j.waiter)
+	_ = j.lease.Retry(context.Background(), nil, time.Now().Add(parkTime))
+	j.ended()
+}
+
+// ended makes the job unknown and gives its token back, once.
+func (j *job) ended() {
+	if j.free != nil {
+		j.q.leave(j)
+		j.free()
+		j.free = nil
+	}
+}

@@ -1,0 +1,168 @@
+package queue
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sqmail/sqmail"
+)
+
+// Queue takes messages and delivers them: it is a [sqmail.Receiver], and the
+// scheduler of what is in its Store.
+//
+// Set the fields before the first call, and do not change them afterwards;
+// [Queue.SetConcurrency] and [Queue.SetLifetime] may be called at any time,
+// as may all other methods, by any goroutine. Only Store is needed to receive,
+// and Store and Deliverer to run. The functions that are fields are called
+// concurrently, and must not call the Queue.
+type Queue struct {
+	// Store keeps the messages. The Queue does not close it.
+	Store Store
+
+	// Router says how recipients are reached. Nil: everything is remote, and
+	// its destination is the recipient's domain in lower case.
+	Router Router
+
+	// Deliverer makes the attempts.
+	Deliverer Deliverer
+
+	// Schedule says when a deferred recipient is tried again. Nil: Quadratic.
+	Schedule Schedule
+
+	// Lifetime is how long a message is tried. At its end there is a last
+	// attempt, and whoever it does not reach has failed. No message stays
+	// longer than a minute more, whatever its attempts do; one that is held
+	// has time until it is released. 0 means seven days.
+	Lifetime time.Duration
+
+	// Concurrency is the number of attempts that may run at a time on a
+	// channel. One that is not in the map has 10 if it is "local", else 20; 0
+	// stops a channel. The last fifth of the slots is kept for destinations
+	// that have none, the last tenth for those of them that work, and a
+	// quarter for first attempts.
+	Concurrency map[string]int
+
+	// Limits returns the limits of a destination. It is asked about once a
+	// minute for each that is in use. Nil: Limits{} for all.
+	Limits func(channel, destination string) Limits
+
+	// Account names whom a message's share of a destination is counted for:
+	// accounts that wait for the same destination take turns. Nil: the
+	// reverse-path, its local part only up to the first "+", "-" or "=", in
+	// lower case, so that a mailing list with its VERP senders is one account.
+	Account func(env *sqmail.Envelope) string
+
+	// OneRecipient makes an attempt of its own for each recipient, as qmail
+	// does. Otherwise those with equal routes are attempted together.
+	OneRecipient bool
+
+	// AttemptTimeout bounds an attempt. When it is over, the attempt's context
+	// ends, an event "stalled" is logged, and ten seconds later the queue goes
+	// on without its outcomes: they are deferrals. 0 means an hour.
+	AttemptTimeout time.Duration
+
+	// Bounces says how reports to senders look.
+	Bounces Bounces
+
+	// Log gets an event for everything that happens to a message; see the
+	// package comment. Nil: nothing is logged.
+	Log *slog.Logger
+
+	setup    sync.Once
+	shaper   *shaper
+	lifetime atomic.Int64
+	number   atomic.Uint64 // of the last delivery
+	brake    brake
+
+	mu       sync.Mutex
+	jobs     map[ID]*job
+	troubles map[ID]*trouble
+	removals map[ID]*removal
+
+	life life
+}
+
+const (
+	defaultLifetime       = 7 * 24 * time.Hour
+	defaultAttemptTimeout = time.Hour
+
+	leaseTime   = 3 * time.Minute  // a lease's time to live,
+	extendAfter = time.Minute      // renewed that often
+	overtime    = 45 * time.Second // what an attempt may use of the minute after the lifetime
+	grace       = 10 * time.Second // what a cancelled attempt gets to return
+	parkTime    = time.Hour        // parked messages are looked at that often, come what may
+	refusedTime = 10 * time.Minute // the same for those that are in no line
+	bounceRetry = 123 * time.Second
+)
+
+func (q *Queue) init() {
+	q.setup.Do(func() {
+		q.lifetime.Store(int64(orDefault(q.Lifetime, defaultLifetime)))
+		q.jobs = make(map[ID]*job)
+		q.troubles = make(map[ID]*trouble)
+		q.removals = make(map[ID]*removal)
+		q.shaper = newShaper(q.Concurrency, q.Limits, func(key string) bool { return q.Store.Wake(key, 1) > 0 })
+		q.life.init()
+	})
+}
+
+// SetConcurrency changes the number of attempts that may run at a time on a
+// channel. Those that run go on.
+func (q *Queue) SetConcurrency(channel string, n int) {
+	q.init()
+	q.shaper.setConcurrency(channel, max(n, 0))
+}
+
+// SetLifetime changes the lifetime of messages, from their next attempt on. 0
+// means seven days.
+func (q *Queue) SetLifetime(d time.Duration) {
+	q.init()
+	q.lifetime.Store(int64(orDefault(d, defaultLifetime)))
+}
+
+func (q *Queue) expiry(e *Entry) time.Time {
+	return e.Arrived.Add(time.Duration(q.lifetime.Load()))
+}
+
+func (q *Queue) route(ctx context.Context, env *sqmail.Envelope, to sqmail.Path) (r sqmail.Routing, err error) {
+	if q.Router == nil {
+		return sqmail.Routing{
+			Route:   sqmail.Route{Channel: sqmail.ChannelRemote, Destination: lowerASCII(to.Domain)},
+			Deliver: to,
+			Display: to,
+		}, nil
+	}
+	defer q.recoverTo(&err, "router")
+	return q.Router.Route(ctx, env, to)
+}
+
+// account is the default for Queue.Account.
+func account(env *sqmail.Envelope) string {
+	p := env.ReversePath
+	for i := range len(p.Local) {
+		if c := p.Local[i]; i > 0 && (c == '+' || c == '-' || c == '=') {
+			p.Local = p.Local[:i]
+			break
+		}
+	}
+	return lowerASCII(p.String())
+}
+
+// lowerASCII turns ASCII letters into lower case, and leaves UTF-8 alone.
+func lowerASCII(s string) string {
+	for i := range len(s) {
+		if 'A' <= s[i] && s[i] <= 'Z' {
+			b := []byte(s)
+			for ; i < len(b); i++ {
+				if 'A' <= b[i] && b[i] <= 'Z' {
+					b[i] += 'a' - 'A'
+				}
+			}
+			return string(b)
+		}
+	}
+	return s
+}

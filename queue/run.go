@@ -1,0 +1,246 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// life is the running and stopping of a Queue.
+type life struct {
+	mu       sync.Mutex
+	running  bool
+	stopping chan struct{} // closed: no new attempts
+	ended    chan struct{} // closed: Run has returned
+	shutdown bool          // somebody else says when running attempts are cancelled
+
+	attempts context.Context // ends when running attempts are cancelled
+	cancel   context.CancelCauseFunc
+	jobs     sync.WaitGroup
+}
+
+const (
+	maxLeases = 1024             // held at a time, besides those whose attempts run
+	drainTime = 30 * time.Second // for running attempts, if nobody calls Shutdown
+)
+
+var errStopped = errors.New("queue: shutting down")
+
+func (l *life) init() {
+	l.stopping, l.ended = make(chan struct{}), make(chan struct{})
+	l.attempts, l.cancel = context.WithCancelCause(context.Background())
+}
+
+func (l *life) stopped() bool {
+	select {
+	case <-l.stopping:
+		return true
+	default:
+		return false
+	}
+}
+
+// stop makes the stop known, and says whether the Queue runs.
+func (l *life) stop(shutdown bool) (running bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.shutdown = l.shutdown || shutdown
+	if !l.stopped() {
+		close(l.stopping)
+	}
+	return l.running
+}
+
+// runs says whether attempts are being started.
+func (l *life) runs() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.running && !l.stopped()
+}
+
+func (l *life) start() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.running {
+		return errors.New("queue: Run was called twice")
+	}
+	l.running = true
+	return nil
+}
+
+// Run delivers until Shutdown is called, and returns nil then. When ctx ends
+// it stops in the same way, with 30 seconds for the attempts that are running
+// unless Shutdown gives them another time, and returns ctx's error. If the
+// Store is closed under it, it returns ErrClosed. A Queue runs once.
+func (q *Queue) Run(ctx context.Context) error {
+	if q.Store == nil || q.Deliverer == nil {
+		return errors.New("queue: Run needs a Store and a Deliverer")
+	}
+	q.init()
+	if err := q.life.start(); err != nil {
+		return err
+	}
+	defer close(q.life.ended)
+	loop, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var helpers sync.WaitGroup
+	helpers.Go(func() {
+		defer cancel()
+		q.sweep(loop)
+	})
+	err := q.dispatch(loop)
+	q.life.stop(false)
+	q.shaper.close()
+	q.drain()
+	helpers.Wait()
+	return err
+}
+
+// sweep returns when the Queue stops or ctx ends.
+func (q *Queue) sweep(ctx context.Context) {
+	t := time.NewTicker(comeForSlot)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+			q.shaper.sweep()
+		case <-q.life.stopping:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// dispatch leases what is due and starts work on it.
+func (q *Queue) dispatch(ctx context.Context) error {
+	tokens := make(chan struct{}, maxLeases)
+	var leasing brake
+	for {
+		select {
+		case tokens <- struct{}{}:
+		case <-ctx.Done():
+		}
+		if q.brake.wait(ctx) != nil || leasing.wait(ctx) != nil {
+			break
+		}
+		lease, err := q.Store.Lease(ctx, leaseTime)
+		switch {
+		case err == nil:
+			leasing.free()
+			q.begin(lease, func() { <-tokens })
+			continue
+		case errors.Is(err, ErrClosed):
+			return ErrClosed
+		case ctx.Err() == nil:
+			q.logTrouble("trouble leasing", 0, err)
+			leasing.hit()
+		}
+		<-tokens
+	}
+	if q.life.stopped() {
+		return nil
+	}
+	return ctx.Err()
+}
+
+// drain waits for the jobs, which go on until their attempts have ended.
+func (q *Queue) drain() {
+	done := make(chan struct{})
+	go func() {
+		q.life.jobs.Wait()
+		close(done)
+	}()
+	t := time.NewTimer(drainTime)
+	defer t.Stop()
+	select {
+	case <-done:
+		return
+	case <-t.C:
+		q.life.mu.Lock()
+		if !q.life.shutdown {
+			q.life.cancel(errStopped)
+		}
+		q.life.mu.Unlock()
+	}
+	<-done
+}
+
+// Shutdown stops the Queue: it starts no more attempts, and waits until those
+// that are running have ended. When ctx ends before that they are cancelled,
+// and Shutdown returns ctx's error some ten seconds later at most. Whatever
+// is not settled stays in the Store, due as it was. Receive works as before.
+//
+// It returns nil at once if the Queue does not run.
+func (q *Queue) Shutdown(ctx context.Context) error {
+	q.init()
+	l := &q.life
+	if running := l.stop(true); !running {
+		return nil
+	}
+	select {
+	case <-l.ended:
+		return nil
+	case <-ctx.Done():
+	}
+	l.cancel(errStopped)
+	t := time.NewTimer(grace + 5*time.Second)
+	defer t.Stop()
+	select {
+	case <-l.ended:
+	case <-t.C:
+	}
+	return ctx.Err()
+}
+
+// brake makes the Queue wait while its Store fails: a second first, then
+// twice as long each time, up to a minute.
+type brake struct {
+	mu    sync.Mutex
+	pause time.Duration
+	until time.Time
+}
+
+func (b *brake) hit() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := time.Now()
+	if now.Before(b.until) {
+		return // it is known already
+	}
+	b.pause = min(max(2*b.pause, time.Second), time.Minute)
+	b.until = now.Add(b.pause)
+}
+
+func (b *brake) free() {
+	b.mu.Lock()
+	b.pause = 0
+	b.mu.Unlock()
+}
+
+func (b *brake) wait(ctx context.Context) error {
+	b.mu.Lock()
+	d := time.Until(b.until)
+	b.mu.Unlock()
+	if d <= 0 {
+		return ctx.Err()
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// recoverTo makes an error of a panic in somebody else's code.
+func (q *Queue) recoverTo(err *error, who string) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("%s panicked: %v", who, p)
+		q.logPanic(who, p)
+	}
+}

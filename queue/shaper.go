@@ -1,0 +1,441 @@
+package queue
+
+import (
+	"container/list"
+	"maps"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// newShaper returns a shaper that wakes parked messages with wake.
+func newShaper(concurrency map[string]int, limits func(channel, destination string) Limits, wake func(key string) bool) *shaper {
+	return &shaper{
+		wake:         wake,
+		limits:       limits,
+		concurrency:  maps.Clone(concurrency),
+		channels:     make(map[string]*channel),
+		destinations: make(map[place]*destination),
+		waiters:      make(map[ID]*waiter),
+		coming:       make(map[*waiter]struct{}),
+	}
+}
+
+const (
+	maxIdle     = 10_000           // destinations remembered with nothing to do
+	maxWaiting  = 1 << 18          // messages that stand in lines
+	fewWaiting  = 100              // as many always may at a destination
+	comeForSlot = 30 * time.Second // a slot is kept that long for a woken message
+)
+
+// shaper decides which attempts may run now. It holds the limits of channels
+// and destinations, and the lines of the messages that wait for a slot. It
+// knows nothing that is not lost without harm.
+type shaper struct {
+	wake   func(key string) bool // wakes a parked message; false: not there
+	limits func(channel, destination string) Limits
+
+	mu           sync.Mutex
+	concurrency  map[string]int
+	channels     map[string]*channel
+	destinations map[place]*destination
+	idle         list.List // of *destination, the longest idle first
+	waiters      map[ID]*waiter
+	coming       map[*waiter]struct{} // woken for a slot, not leased yet
+	granted      []*waiter            // of those, the ones still to be woken
+	closed       bool
+}
+
+// waiter is a message that wants slots. While its lease is held, held is
+// true, and ready is told of slots; else it is parked under key.
+type waiter struct {
+	id      ID
+	account string
+	ready   chan struct{}
+
+	// The holder of the lease alone uses these.
+	key     string
+	listed  bool // the shaper may know it
+	refused bool // a line was full
+
+	// The shaper's lock guards these.
+	held  bool
+	spots map[*destination]spot
+	slots []*slot // kept for it
+}
+
+// slot is the right to run one attempt.
+type slot struct {
+	d     *destination
+	class class
+	since time.Time
+}
+
+func (w *waiter) leave(d *destination) {
+	if s, ok := w.spots[d]; ok {
+		s.remove()
+		delete(w.spots, d)
+	}
+}
+
+// begin returns the waiter of a message that has just been leased.
+func (s *shaper) begin(id ID) *waiter {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w := s.waiters[id]
+	if w == nil {
+		return &waiter{id: id, held: true, ready: make(chan struct{}, 1)}
+	}
+	delete(s.coming, w)
+	w.held, w.refused = true, false
+	return w
+}
+
+// acquire gets a slot at a destination for a message, or puts it in line
+// there, and returns nil. A line that is full refuses it: then it comes back
+// by itself, some time.
+func (s *shaper) acquire(w *waiter, p place, retry bool) *slot {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	d := s.destination(p, now)
+	if sl := w.kept(d); sl != nil {
+		return sl
+	}
+	if _, inLine := w.spots[d]; inLine {
+		return nil
+	}
+	l := d.lane(retry)
+	c := l.classOf()
+	if blocked, _ := d.blocked(now); blocked || !d.ch.room(c) || s.closed {
+		s.enqueue(w, l, now)
+		return nil
+	}
+	return s.take(d, c, now)
+}
+
+// kept takes the slot that is kept for w at d.
+func (w *waiter) kept(d *destination) *slot {
+	for i, sl := range w.slots {
+		if sl.d == d {
+			w.slots = append(w.slots[:i], w.slots[i+1:]...)
+			return sl
+		}
+	}
+	return nil
+}
+
+func (s *shaper) enqueue(w *waiter, l *lane, now time.Time) {
+	if w.key == "" {
+		w.key = l.d.name + "#" + strconv.FormatUint(uint64(w.id), 10)
+	}
+	if s.waiters[w.id] == nil {
+		if len(s.waiters) >= maxWaiting && l.d.waiting() >= fewWaiting {
+			w.refused = true
+			return
+		}
+		s.waiters[w.id] = w
+		w.listed = true
+	}
+	if w.spots == nil {
+		w.spots = make(map[*destination]spot)
+	}
+	w.spots[l.d] = l.push(w)
+	s.rearrange(l.d, now)
+}
+
+func (s *shaper) take(d *destination, c class, now time.Time) *slot {
+	d.taken++
+	d.ch.used[c]++
+	if d.limits.Rate > 0 {
+		d.tokens--
+	}
+	s.rearrange(d, now)
+	return &slot{d: d, class: c, since: now}
+}
+
+// release gives a slot back, with what the attempt showed.
+func (s *shaper) release(sl *slot, h health) {
+	s.mu.Lock()
+	now := time.Now()
+	s.giveBack(sl, now)
+	sl.d.learn(h, now)
+	s.rearrange(sl.d, now)
+	s.serve(sl.d.ch, now)
+	s.unlockAndWake()
+}
+
+func (s *shaper) giveBack(sl *slot, now time.Time) {
+	sl.d.taken--
+	sl.d.ch.used[sl.class]--
+	s.rearrange(sl.d, now)
+}
+
+// serve hands free slots to those whose turn it is.
+func (s *shaper) serve(ch *channel, now time.Time) {
+	for !s.closed {
+		l := ch.pick()
+		if l == nil {
+			return
+		}
+		if blocked, _ := l.d.blocked(now); blocked {
+			s.rearrange(l.d, now)
+			continue
+		}
+		c := l.class
+		w := l.pop()
+		w.slots = append(w.slots, s.take(l.d, c, now))
+		if w.held {
+			w.tell()
+		} else {
+			s.coming[w] = struct{}{}
+			s.granted = append(s.granted, w)
+		}
+	}
+}
+
+func (w *waiter) tell() {
+	select {
+	case w.ready <- struct{}{}:
+	default:
+	}
+}
+
+// unlockAndWake unlocks s, and wakes those that got slots. One that is not
+// parked any more was removed, or held, or is about to be leased because its
+// time came: it is dropped, and in the last case it asks again. That may free
+// its slot for the next.
+func (s *shaper) unlockAndWake() {
+	for len(s.granted) > 0 {
+		granted := s.granted
+		s.granted = nil
+		s.mu.Unlock()
+		var missed []*waiter
+		for _, w := range granted {
+			if !s.wake(w.key) {
+				missed = append(missed, w)
+			}
+		}
+		s.mu.Lock()
+		for _, w := range missed {
+			if !w.held {
+				s.drop(w)
+			}
+		}
+	}
+	s.mu.Unlock()
+}
+
+// drop takes a waiter out of all lines and gives its slots back.
+func (s *shaper) drop(w *waiter) {
+	now := time.Now()
+	for d := range w.spots {
+		w.leave(d)
+		s.rearrange(d, now)
+	}
+	slots := w.slots
+	w.slots = nil
+	for _, sl := range slots {
+		s.giveBack(sl, now)
+	}
+	delete(s.coming, w)
+	if s.waiters[w.id] == w {
+		delete(s.waiters, w.id)
+	}
+	for _, sl := range slots {
+		s.serve(sl.d.ch, now)
+	}
+}
+
+// parked is called when a message has been parked under its key: a slot that
+// it got in the meantime wakes it.
+func (s *shaper) parked(w *waiter) {
+	s.mu.Lock()
+	w.held = false
+	if len(w.slots) > 0 || s.closed {
+		s.coming[w] = struct{}{}
+		s.granted = append(s.granted, w)
+	}
+	s.unlockAndWake()
+}
+
+// end is called when a message's lease has ended in another way.
+func (s *shaper) end(w *waiter) {
+	if !w.listed {
+		return
+	}
+	s.mu.Lock()
+	w.held = false
+	s.drop(w)
+	s.unlockAndWake()
+}
+
+// forgo gives up a message's places and slots at destinations that it does
+// not want any more.
+func (s *shaper) forgo(w *waiter, wanted func(place) bool) {
+	if !w.listed {
+		return
+	}
+	s.mu.Lock()
+	now := time.Now()
+	for d := range w.spots {
+		if !wanted(d.place) {
+			w.leave(d)
+			s.rearrange(d, now)
+		}
+	}
+	kept := w.slots[:0]
+	for _, sl := range w.slots {
+		if wanted(sl.d.place) {
+			kept = append(kept, sl)
+			continue
+		}
+		s.giveBack(sl, now)
+		s.serve(sl.d.ch, now)
+	}
+	w.slots = kept
+	s.unlockAndWake()
+}
+
+// sweep gives back slots that were kept for messages which did not come.
+func (s *shaper) sweep() {
+	s.mu.Lock()
+	now := time.Now()
+	for w := range s.coming {
+		if len(w.slots) == 0 || now.Sub(w.slots[0].since) > comeForSlot {
+			s.drop(w)
+		}
+	}
+	s.unlockAndWake()
+}
+
+// destination returns the state of a place, new if there is none.
+func (s *shaper) destination(p place, now time.Time) *destination {
+	d := s.destinations[p]
+	if d == nil {
+		d = newDestination(p, s.channel(p.channel), s.limitsOf(p), now)
+		s.destinations[p] = d
+		s.rearrange(d, now)
+	} else if now.Sub(d.limitsAt) > time.Minute {
+		d.limits, d.limitsAt = s.limitsOf(p), now
+	}
+	return d
+}
+
+func (s *shaper) limitsOf(p place) Limits {
+	var l Limits
+	if s.limits != nil {
+		l = s.limits(p.channel, p.name)
+	}
+	return l.withDefaults(p.channel)
+}
+
+func (s *shaper) channel(name string) *channel {
+	ch := s.channels[name]
+	if ch == nil {
+		limit, ok := s.concurrency[name]
+		if !ok {
+			limit = defaultConcurrency(name)
+		}
+		ch = &channel{name: name, limit: limit}
+		s.channels[name] = ch
+	}
+	return ch
+}
+
+// rearrange is called after every change of a destination: it puts its lanes
+// where they belong, sets the timer, and keeps the number of idle ones small.
+func (s *shaper) rearrange(d *destination, now time.Time) {
+	waiting := d.waiting() > 0
+	if waiting || d.lanes[0].turn != nil || d.lanes[1].turn != nil {
+		blocked, until := d.blocked(now)
+		for i := range d.lanes {
+			d.ch.arrange(&d.lanes[i], !blocked && d.lanes[i].n > 0)
+		}
+		if waiting && !until.IsZero() {
+			s.setAlarm(d, until, now)
+		}
+	}
+	if busy := waiting || d.taken > 0; busy && d.resting != nil {
+		s.idle.Remove(d.resting)
+		d.resting = nil
+	} else if !busy && d.resting == nil {
+		d.resting = s.idle.PushBack(d)
+		s.forget()
+	}
+}
+
+func (s *shaper) forget() {
+	for s.idle.Len() > maxIdle {
+		d := s.idle.Remove(s.idle.Front()).(*destination)
+		d.resting = nil
+		delete(s.destinations, d.place)
+		if d.timer != nil {
+			d.timer.Stop()
+		}
+	}
+}
+
+// setAlarm has the destination served at a time when it is not blocked.
+func (s *shaper) setAlarm(d *destination, at, now time.Time) {
+	if d.alarm.Equal(at) || s.closed {
+		return
+	}
+	if d.timer != nil {
+		d.timer.Stop()
+	}
+	d.alarm = at
+	d.timer = time.AfterFunc(at.Sub(now), func() { s.reconsider(d) })
+}
+
+func (s *shaper) reconsider(d *destination) {
+	s.mu.Lock()
+	now := time.Now()
+	d.alarm = time.Time{}
+	s.rearrange(d, now)
+	s.serve(d.ch, now)
+	s.unlockAndWake()
+}
+
+// revive makes a destination forget that it was dead.
+func (s *shaper) revive(p place) {
+	s.mu.Lock()
+	if d := s.destinations[p]; d != nil && d.failures > 0 {
+		now := time.Now()
+		d.failures, d.deadUntil = 0, time.Time{}
+		s.rearrange(d, now)
+		s.serve(d.ch, now)
+	}
+	s.unlockAndWake()
+}
+
+// setConcurrency changes a channel's number of slots.
+func (s *shaper) setConcurrency(name string, n int) {
+	s.mu.Lock()
+	if s.concurrency == nil {
+		s.concurrency = make(map[string]int)
+	}
+	s.concurrency[name] = n
+	ch := s.channel(name)
+	ch.limit = n
+	s.serve(ch, time.Now())
+	s.unlockAndWake()
+}
+
+// close makes no more slots available and wakes all that are parked, so that
+// they are due as they were before.
+func (s *shaper) close() {
+	s.mu.Lock()
+	s.closed = true
+	for _, d := range s.destinations {
+		if d.timer != nil {
+			d.timer.Stop()
+		}
+	}
+	for _, w := range s.waiters {
+		if !w.held {
+			s.granted = append(s.granted, w)
+		}
+	}
+	s.unlockAndWake()
+}
