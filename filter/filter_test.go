@@ -305,3 +305,13 @@ func TestDamagedDatabaseNeverRelays(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+func TestRelaySuffix(t *testing.T) {
+	for relay, want := range map[bool]string{true: "joe@example.org.gateway", false: "joe@example.org"} {
+		to := &sqmail.Recipient{Path: sqmail.PathOf("joe@example.org")}
+		s := &filter.Session{Peer: &sqmail.Peer{}, Relayed: relay}
+		if _, err := filter.RelaySuffix(".gateway").Recipient(t.Context(), s, to); err != nil || to.Path.String() != want {
+			t.Errorf("relay %v: %v, %v", relay, to.Path, err)
+		}
+	}
+}
