@@ -30,7 +30,7 @@ func (n *Netstring) Netstring(limit int64) (*Netstring, error) {
 	if n.left == 0 {
 		return nil, n.end()
 	}
-	return newNetstring(n.r, n, min(limit, n.left))
+	return newNetstring(n.r, n, limit)
 }
 
 // Left returns how many octets of the content are unread.

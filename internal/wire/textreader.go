@@ -70,7 +70,7 @@ func (t *TextReader) decode(dst, src []byte) int {
 	n, used := t.dec.decode(dst, src)
 	t.waiting = used < len(src)
 	if t.dec.err != nil {
-		t.err = t.dec.err
+		t.err, t.waiting = t.dec.err, false
 	}
 	return n
 }
