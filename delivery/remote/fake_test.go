@@ -3,10 +3,12 @@ package remote_test
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
 	"net/netip"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -32,6 +34,7 @@ type world struct {
 	dialed []string
 	bodies []string
 	quits  int
+	tls    *tls.Config // of the peers
 	ends   sync.WaitGroup
 }
 
@@ -130,6 +133,8 @@ var errSilent = errors.New("packets are dropped")
 //	S: text   the peer sends a line
 //	C: text   the client must send this line
 //	B:        the client sends a body, which is kept
+//	TLS:      the peer does its part of the handshake
+//	raw: text the peer sends octets, as of a Go string
 //	close     the peer closes the connection
 //	hang      the peer does nothing more
 //
@@ -152,6 +157,16 @@ func (w *world) play(conn net.Conn, script string) {
 			}
 		case "B":
 			w.keepBody(readBody(br))
+		case "TLS":
+			secure := tls.Server(conn, w.tls)
+			if err := secure.Handshake(); err != nil {
+				return
+			}
+			conn = secure
+			br.Reset(conn)
+		case "raw":
+			octets, _ := strconv.Unquote(arg)
+			io.WriteString(conn, octets)
 		case "close":
 			return
 		case "hang":
