@@ -1,0 +1,179 @@
+package smtpd
+
+import (
+	"encoding/base64"
+	"errors"
+	"log/slog"
+	"strings"
+
+	"github.com/sqmail/sqmail"
+	"github.com/sqmail/sqmail/auth"
+)
+
+// maxAuthLine is the longest response to a challenge, CRLF included (RFC 4954,
+// 4).
+const maxAuthLine = 12288
+
+// authCommand runs AUTH (RFC 4954).
+func (s *session) authCommand(arg string) {
+	mechanism, initial, _ := strings.Cut(arg, " ")
+	mechanism = strings.ToUpper(mechanism)
+	switch {
+	case s.set.verifier == nil || s.set.auth == Off:
+		s.bad(replyAuthOff)
+		return
+	case !s.greeted():
+		s.bad(replyHelloFirst)
+		return
+	case s.refuseForTLS():
+		return
+	case s.authenticated():
+		s.bad(replyAuthOn)
+		return
+	case s.tx != nil:
+		s.say(replyInTransaction)
+		return
+	case mechanism == "":
+		s.bad(replyArgument)
+		return
+	case !s.set.knowsMechanism(mechanism):
+		s.bad(replyMechanism)
+		return
+	case !s.mechanismAllowed(mechanism):
+		s.bad(replyAuthClear)
+		return
+	}
+	exchange, err := auth.Start(s.ctx, s.set.verifier, mechanism, s.helloName(), s.peer)
+	if err != nil {
+		s.bad(replyMechanism)
+		return
+	}
+	if r, err := s.exchange(exchange, initial); err != nil {
+		s.authError(exchange, mechanism, err)
+	} else if r.Code != 0 {
+		s.bad(r)
+	} else if !s.closing {
+		s.authDone(exchange, mechanism)
+	}
+}
+
+// exchange leads the dialogue of a mechanism to its end. It returns a reply if
+// the client breaks it off or breaks its rules, and an error from whoever judges
+// the credentials; when the connection is lost it sets s.closing.
+func (s *session) exchange(e *auth.Exchange, initial string) (sqmail.Reply, error) {
+	var response []byte
+	if initial != "" {
+		var err error
+		if response, err = decodeInitial(initial); err != nil {
+			return replyAuthSyntax, nil
+		}
+	}
+	for {
+		challenge, done, err := e.Next(response)
+		switch {
+		case errors.Is(err, auth.ErrMalformed):
+			return replyAuthSyntax, nil
+		case err != nil || done:
+			return sqmail.Reply{}, err
+		}
+		s.sayPlain(334, base64.StdEncoding.EncodeToString(challenge))
+		line, err := s.conn.ReadLine(maxAuthLine - len("\r\n"))
+		switch {
+		case err != nil:
+			return s.lineError(err), nil
+		case string(line) == "*":
+			return replyAuthCancelled, nil
+		}
+		if response, err = decodeBase64(line); err != nil {
+			return replyAuthSyntax, nil
+		}
+	}
+}
+
+// decodeInitial decodes an initial response, where "=" stands for an empty
+// one.
+func decodeInitial(s string) ([]byte, error) {
+	if s == "=" {
+		return []byte{}, nil
+	}
+	return decodeBase64([]byte(s))
+}
+
+// decodeBase64 is strict: the alphabet, the padding, nothing else.
+func decodeBase64(b []byte) ([]byte, error) {
+	if strings.ContainsAny(string(b), "\r\n") { // the library would skip them
+		return nil, errSyntax
+	}
+	out := make([]byte, base64.StdEncoding.DecodedLen(len(b)))
+	n, err := base64.StdEncoding.Strict().Decode(out, b)
+	return out[:n], err
+}
+
+// authDone is the end of a successful exchange.
+func (s *session) authDone(e *auth.Exchange, mechanism string) {
+	s.peer.User = e.Identity().Name
+	s.peer.Mechanism = strings.ToLower(mechanism)
+	s.setProtocol(false)
+	s.event(slog.LevelInfo, "authenticated", slog.String("user", clean(s.peer.User)), slog.String("mechanism", s.peer.Mechanism))
+	s.say(replyAuthOK)
+}
+
+// authError answers credentials that nobody vouched for. Only what a Verifier
+// calls rejected is told so; everything else is temporary.
+func (s *session) authError(e *auth.Exchange, mechanism string, err error) {
+	r := replyAuthDeferred
+	if errors.Is(err, auth.ErrRejected) {
+		r = replyAuthFailed
+		s.authFailures++
+	}
+	s.event(slog.LevelInfo, "authentication refused",
+		slog.String("condition", "AUTH::"+strings.ToLower(mechanism)),
+		slog.String("user", clean(e.User())), slog.String("reply", r.String()), slog.Any("err", err))
+	if r.Code != replyAuthFailed.Code {
+		s.say(r)
+		return
+	}
+	s.pause(s.set.authDelay)
+	if s.authFailures >= s.set.maxAuth {
+		s.sayLast(replyAuthFailures)
+		return
+	}
+	s.say(r)
+}
+
+// authOffered reports whether the state of the session allows AUTH.
+func (s *session) authOffered() bool {
+	return s.set.verifier != nil && s.set.auth != Off && !s.authenticated() &&
+		!(s.set.startTLS == Required && s.peer.TLS == nil)
+}
+
+// mechanismAllowed reports whether a mechanism may be used on this connection:
+// those that show the password need TLS, or a client on this host.
+func (s *session) mechanismAllowed(name string) bool {
+	return s.peer.TLS != nil || s.set.cleartextAuth || isLocal(s.peer) || !auth.ShowsPassword(name)
+}
+
+// mechanisms returns what EHLO offers.
+func (s *session) mechanisms() string {
+	if !s.authOffered() {
+		return ""
+	}
+	line := ""
+	for _, name := range s.set.mechanisms {
+		if s.mechanismAllowed(name) {
+			line += " " + name
+		}
+	}
+	return line
+}
+
+func (s *session) authenticated() bool { return s.peer.Mechanism != "" }
+
+// refuseForAuth answers MAIL if it needs authentication first (RFC 4954, 6).
+func (s *session) refuseForAuth() bool {
+	if s.set.auth != Required || s.authenticated() {
+		return false
+	}
+	s.decline("AUTH::missing", replyAuthFirst)
+	return true
+}

@@ -1,0 +1,217 @@
+package smtpd
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"strconv"
+	"time"
+
+	"github.com/sqmail/sqmail"
+	"github.com/sqmail/sqmail/internal/wire"
+)
+
+// data takes a message (RFC 5321, 4.1.1.4).
+func (s *session) data(string) {
+	if r := s.beforeMessage(); r.Code != 0 {
+		s.say(r)
+		return
+	}
+	if err := s.checkData(); err != nil {
+		s.refuseData(err)
+		return
+	}
+	s.say(replyData)
+	s.conn.BeginBody()
+	s.receive(&dotSource{wire.NewDotReader(s.conn.Reader(), wire.Policy(s.set.bareLF))})
+}
+
+// beforeMessage holds DATA and the first BDAT against the state of the
+// session.
+func (s *session) beforeMessage() sqmail.Reply {
+	switch {
+	case s.tx == nil:
+		return replyMailFirst
+	case len(s.tx.env.Recipients) == 0 && s.tx.asked > 0:
+		return replyNoRecipient // RFC 5321, 4.1.1.4
+	case len(s.tx.env.Recipients) == 0:
+		return replyRecipients
+	}
+	return sqmail.Reply{}
+}
+
+// checkData asks the Policy about the whole envelope.
+func (s *session) checkData() error {
+	if s.policy.data == nil {
+		return nil
+	}
+	env := &s.tx.env
+	err := s.policy.data.CheckData(s.ctx, s.peer, env)
+	if err == nil && len(env.Recipients) == 0 {
+		err = errNoRecipient
+	}
+	return err
+}
+
+func (s *session) refuseData(err error) {
+	s.refusePath("data", "from", s.tx.env.ReversePath, err)
+	s.reset()
+}
+
+var errNoRecipient = &sqmail.Error{Op: "data", Class: sqmail.Rejection, Reply: replyNoRecipient}
+
+// source is where a message comes from: the octets behind DATA, or chunks.
+type source interface {
+	io.Reader
+
+	// skip reads past what the client is about to send anyway, before it
+	// can be answered that the message is refused: at most that many octets.
+	skip(most int64) error
+
+	// final reports whether the command that is to be answered now is the
+	// message's last.
+	final() bool
+}
+
+// dotSource is the message behind DATA.
+type dotSource struct{ *wire.DotReader }
+
+func (d *dotSource) final() bool { return true }
+
+func (d *dotSource) skip(most int64) error {
+	n, err := io.CopyN(io.Discard, d.DotReader, most)
+	if err == io.EOF {
+		return nil
+	}
+	if n == most {
+		return errSkipTooMuch
+	}
+	return err
+}
+
+var errSkipTooMuch = errors.New("smtpd: client goes on sending a message that is refused")
+
+// receive hands the transaction's message to the Receiver, and answers.
+func (s *session) receive(src source) {
+	env := &s.tx.env
+	s.trace(env)
+	b := &body{s: s, src: src}
+	receipt, err := s.handOver(env, b)
+	switch {
+	case b.lost, b.err == errAborted: // by a command that is answered next
+		s.event(slog.LevelInfo, "message lost", s.envelopeAttrs(env, slog.Int64("size", b.size), slog.Any("err", b.err))...)
+		if b.lost {
+			s.lost(b.err)
+		}
+	case err != nil:
+		s.refuseMessage(env, b, err)
+	default:
+		s.accepted(env, b, receipt)
+	}
+	s.reset()
+}
+
+// handOver calls the Receiver. The error decides about the message: that of
+// the body, of the Policy's reader or of the Receiver, the first of them; nil
+// means that the Receiver has the message, and that it was read to its end.
+func (s *session) handOver(env *sqmail.Envelope, b *body) (sqmail.Receipt, error) {
+	last := &watched{Reader: b}
+	if p := s.policy.body; p != nil {
+		last.Reader = p.FilterBody(s.ctx, s.peer, env, b)
+		if c, ok := last.Reader.(io.Closer); ok {
+			defer c.Close()
+		}
+	}
+	receipt, err := s.set.receiver.Receive(s.ctx, env, last)
+	if err == nil && last.err == nil { // it did not read to the end
+		io.Copy(io.Discard, last)
+	}
+	switch {
+	case b.err != nil && b.err != io.EOF:
+		return receipt, b.err
+	case last.err != nil && last.err != io.EOF:
+		return receipt, last.err
+	}
+	return receipt, err
+}
+
+// skipLimit is how much more of a refused message is read: as much as a
+// message may have.
+func (s *session) skipLimit() int64 {
+	if s.set.maxMessage == 0 {
+		return defaultMaxMessage
+	}
+	return s.set.maxMessage + 1<<16
+}
+
+// watched remembers how reading ended.
+type watched struct {
+	io.Reader
+	err error
+}
+
+func (w *watched) Read(p []byte) (int, error) {
+	if w.err != nil {
+		return 0, w.err
+	}
+	n, err := w.Reader.Read(p)
+	w.err = err
+	return n, err
+}
+
+// refuseMessage answers a message that nobody took, once the client has sent
+// what it is sending. After octets that may mean one thing to us and another to
+// the client, and when it goes on for too long, the session is over.
+func (s *session) refuseMessage(env *sqmail.Envelope, b *body, err error) {
+	if b.err == nil || b.err == errTooBig || b.err == errLoop {
+		if skipErr := b.src.skip(s.skipLimit()); skipErr != nil {
+			b.fail(skipErr)
+			if b.lost {
+				s.lost(skipErr)
+				return
+			}
+			s.closing = true
+		}
+	}
+	if s.closing = s.closing || b.err == errBareLF; s.closing {
+		s.conn.Linger()
+	}
+	s.refuseTimes(s.replies(b), "message", err, s.envelopeAttrs(env, slog.Int64("size", b.size)))
+}
+
+// replies is how many replies the end of a message has: one, or in LMTP one
+// for each recipient (RFC 2033, 4.2).
+func (s *session) replies(b *body) int {
+	if s.set.lmtp && b.src.final() {
+		return len(s.tx.env.Recipients)
+	}
+	return 1
+}
+
+// accepted answers a message that is the Receiver's.
+func (s *session) accepted(env *sqmail.Envelope, b *body, receipt sqmail.Receipt) {
+	s.bads = 0
+	s.event(slog.LevelInfo, "message accepted", s.envelopeAttrs(env, slog.String("id", receipt.ID), slog.Int64("size", b.size))...)
+	at := receipt.Time
+	if at.IsZero() {
+		at = time.Now()
+	}
+	r := sqmail.Reply{Code: 250, Enhanced: sqmail.EnhancedCode{2, 0, 0}}
+	r.Text = "ok " + strconv.FormatInt(at.Unix(), 10)
+	if receipt.ID != "" {
+		r.Text += " qp " + receipt.ID
+	}
+	for range s.replies(b) {
+		s.say(r)
+	}
+}
+
+// trace writes our trace field before whatever the Policy has put there.
+func (s *session) trace(env *sqmail.Envelope) {
+	recipient := ""
+	if s.set.traceFor && len(env.Recipients) == 1 {
+		recipient = env.Recipients[0].Path.String()
+	}
+	header := appendReceived(make([]byte, 0, 256+len(env.Header)), s.peer, s.helloName(), recipient, time.Now())
+	env.Header = append(header, env.Header...)
+}

@@ -1,0 +1,88 @@
+package smtpd
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"github.com/sqmail/sqmail"
+)
+
+// event writes one event with the session's name and client. What clients
+// chose is printable in it, whatever the handler does.
+func (s *session) event(level slog.Level, msg string, attrs ...slog.Attr) {
+	log := s.srv.log()
+	if !log.Enabled(s.ctx, level) {
+		return
+	}
+	all := append(make([]slog.Attr, 0, len(attrs)+6),
+		slog.String("session", s.peer.Session),
+		slog.String("remote", s.peer.Remote.Addr().String()),
+		slog.String("host", clean(s.peer.Name)),
+		slog.String("protocol", s.peer.Protocol),
+		slog.String("hello", clean(s.peer.Hello)))
+	if s.peer.User != "" {
+		all = append(all, slog.String("user", clean(s.peer.User)))
+	}
+	log.LogAttrs(context.WithoutCancel(s.ctx), level, msg, append(all, attrs...)...)
+}
+
+// clean makes a client's words fit for a log.
+func clean(text string) string {
+	const most = 1024
+	return printable(text[:min(len(text), most)], true)
+}
+
+// refuse answers an error of Policy at a stage.
+func (s *session) refuse(stage string, err error, attrs ...slog.Attr) {
+	s.refuseTimes(1, stage, err, attrs)
+}
+
+// refusePath is refuse, for a path.
+func (s *session) refusePath(stage, name string, path sqmail.Path, err error) {
+	s.refuse(stage, err, slog.String(name, clean(path.String())))
+}
+
+// refuseTimes says what the peer is to hear of err, that often, and tells the
+// log the cause. It ends the session if err, or a 421, says so.
+func (s *session) refuseTimes(times int, stage string, err error, attrs []slog.Attr) {
+	r := wireReply(err)
+	s.logRefusal(stage, r, err, attrs...)
+	for range times {
+		s.say(r)
+	}
+	e, _ := errors.AsType[*sqmail.Error](err)
+	if e != nil && e.Close || r.Code == 421 { // RFC 5321, 3.8
+		s.closing = true
+	}
+}
+
+func (s *session) logRefusal(stage string, r sqmail.Reply, err error, attrs ...slog.Attr) {
+	level := slog.LevelInfo
+	if _, classified := errors.AsType[*sqmail.Error](err); !classified {
+		level = slog.LevelWarn // nobody has thought of this error
+	}
+	s.event(level, "refused", append([]slog.Attr{
+		slog.String("stage", stage), slog.String("reply", printable(r.String(), true)), slog.String("err", clean(err.Error())),
+	}, attrs...)...)
+}
+
+// decline answers what the server refuses by itself. The condition is named as
+// in the logs of qmail-smtpd.
+func (s *session) decline(condition string, r sqmail.Reply, attrs ...slog.Attr) {
+	s.event(slog.LevelInfo, "refused", append([]slog.Attr{
+		slog.String("condition", condition), slog.String("reply", r.String()),
+	}, attrs...)...)
+	s.say(r)
+}
+
+// envelopeAttrs describes a message.
+func (s *session) envelopeAttrs(env *sqmail.Envelope, attrs ...slog.Attr) []slog.Attr {
+	if !s.srv.log().Enabled(s.ctx, slog.LevelInfo) {
+		return nil
+	}
+	return append(attrs,
+		slog.String("from", clean(env.ReversePath.String())),
+		slog.Int("recipients", len(env.Recipients)),
+		slog.Bool("tls", s.peer.TLS != nil))
+}

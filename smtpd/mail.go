@@ -1,0 +1,263 @@
+package smtpd
+
+import (
+	"errors"
+	"log/slog"
+	"strings"
+
+	"github.com/sqmail/sqmail"
+)
+
+// transaction is what stands between MAIL and the end of a message.
+type transaction struct {
+	env sqmail.Envelope
+
+	// asked counts the RCPT commands that named a path.
+	asked int
+
+	// data says that the message has begun, so that only BDAT may follow.
+	data bool
+
+	// few is where env.Recipients begins, for it is mostly short.
+	few [2]sqmail.Recipient
+}
+
+// mail begins a transaction (RFC 5321, 4.1.1.2).
+func (s *session) mail(arg string) {
+	switch {
+	case !s.greeted() && !s.set.loose:
+		s.bad(replyHelloFirst)
+		return
+	case s.tx != nil:
+		s.say(replyInTransaction)
+		return
+	case s.refuseForTLS() || s.refuseForAuth():
+		return
+	case s.set.receiver == nil:
+		s.refuse("reverse-path", errNoReceiver)
+		return
+	}
+	path, params, err := parsePathArgument(arg, "FROM:", s.set.loose)
+	if err != nil || path.Domain == "" && !path.IsNull() && !s.set.loose {
+		s.bad(replySenderPath)
+		return
+	}
+	tx := &transaction{}
+	tx.env = sqmail.Envelope{ReversePath: path, Recipients: tx.few[:0], Peer: s.peer}
+	if r := s.mailParams(&tx.env, params); r.Code != 0 {
+		s.bad(r)
+		return
+	}
+	from := slog.String("from", clean(path.String()))
+	switch {
+	case !tx.env.SMTPUTF8 && needsUTF8(path):
+		s.decline("ORIG::SMTPUTF8", replyUTF8Path, from)
+		return
+	case s.set.maxMessage > 0 && tx.env.Size > s.set.maxMessage: // RFC 1870, 6.1
+		s.decline("DATA::Invalid_Size", replyTooBig, from, slog.Int64("size", tx.env.Size))
+		return
+	}
+	s.begins(tx)
+	if p := s.policy.reversePath; p != nil {
+		if err := p.CheckReversePath(s.ctx, s.peer, &tx.env); err != nil {
+			s.refusePath("reverse-path", "from", path, err)
+			s.reset()
+			return
+		}
+	}
+	s.say(replyReversePath)
+}
+
+// begins enters a transaction, reset drops it.
+func (s *session) begins(tx *transaction) {
+	s.tx = tx
+	if tx.env.SMTPUTF8 {
+		s.setProtocol(true)
+	}
+}
+
+func (s *session) reset() {
+	if s.tx != nil && s.tx.env.SMTPUTF8 {
+		s.setProtocol(false)
+	}
+	s.tx = nil
+}
+
+var errNoReceiver = &sqmail.Error{Op: "receive", Reply: replyNoReceiver, Err: errors.New("smtpd: Server without Receiver")}
+
+// needsUTF8 reports whether p may be named only with SMTPUTF8 (RFC 6531, 3.4).
+func needsUTF8(p sqmail.Path) bool {
+	return !isASCII(p.Local) || !isASCII(p.Domain)
+}
+
+// mailParams sets env from the parameters of MAIL. A Reply with a code refuses.
+func (s *session) mailParams(env *sqmail.Envelope, params string) sqmail.Reply {
+	seen := ""
+	for {
+		p, rest, err := nextParam(params)
+		switch {
+		case err != nil:
+			return replyValue
+		case p.keyword == "":
+			return sqmail.Reply{}
+		case contains(&seen, p.keyword):
+			return replyValue
+		}
+		if r := s.mailParam(env, p); r.Code != 0 {
+			return r
+		}
+		params = rest
+	}
+}
+
+// contains reports whether keyword is in list, and adds it.
+func contains(list *string, keyword string) bool {
+	if strings.Contains(*list, " "+keyword+" ") {
+		return true
+	}
+	if *list == "" {
+		*list = " "
+	}
+	*list += keyword + " "
+	return false
+}
+
+func (s *session) mailParam(env *sqmail.Envelope, p param) sqmail.Reply {
+	var err error
+	switch p.keyword {
+	case "SIZE": // RFC 1870
+		env.Size, err = parseSize(p.value)
+	case "BODY": // RFC 6152
+		if !s.offers(ext8BitMIME) {
+			return replyParameter
+		}
+		env.Body, err = parseBody(p.value)
+	case "SMTPUTF8": // RFC 6531
+		if !s.offers(extUTF8) {
+			return replyParameter
+		}
+		env.SMTPUTF8, err = true, noValue(p)
+	case "REQUIRETLS": // RFC 8689
+		if !s.offers(extRequireTLS) {
+			return replyParameter
+		}
+		env.RequireTLS, err = true, noValue(p)
+	case "RET": // RFC 3461, 4.3
+		if !s.offers(extDSN) {
+			return replyParameter
+		}
+		env.Return, err = parseReturn(p.value)
+	case "ENVID": // RFC 3461, 4.4
+		if !s.offers(extDSN) {
+			return replyParameter
+		}
+		env.EnvelopeID, err = parseEnvelopeID(p.value)
+	case "AUTH": // RFC 4954, 5: a claim that nobody here believes
+		if !s.authOffered() && !s.authenticated() {
+			return replyParameter
+		}
+		_, err = decodeXtext(p.value, false)
+	default:
+		return replyParameter // RFC 5321, 4.1.1.11
+	}
+	if err != nil {
+		return replyValue
+	}
+	return sqmail.Reply{}
+}
+
+func noValue(p param) error {
+	if p.hasValue {
+		return errSyntax
+	}
+	return nil
+}
+
+func parseBody(s string) (sqmail.BodyKind, error) {
+	switch {
+	case equalFold(s, string(sqmail.Body7Bit)):
+		return sqmail.Body7Bit, nil
+	case equalFold(s, string(sqmail.Body8Bit)):
+		return sqmail.Body8Bit, nil
+	}
+	return "", errSyntax
+}
+
+func parseReturn(s string) (sqmail.Return, error) {
+	switch {
+	case equalFold(s, string(sqmail.ReturnFull)):
+		return sqmail.ReturnFull, nil
+	case equalFold(s, string(sqmail.ReturnHeaders)):
+		return sqmail.ReturnHeaders, nil
+	}
+	return "", errSyntax
+}
+
+func parseEnvelopeID(s string) (string, error) {
+	if s == "" || len(s) > maxEnvelopeID {
+		return "", errSyntax
+	}
+	return decodeXtext(s, false)
+}
+
+// rcpt adds a recipient (RFC 5321, 4.1.1.3).
+func (s *session) rcpt(arg string) {
+	switch {
+	case s.refuseForTLS():
+		return
+	case s.tx == nil:
+		s.say(replyMailFirst)
+		return
+	}
+	path, params, err := parsePathArgument(arg, "TO:", s.set.loose)
+	if err != nil || path.IsNull() {
+		s.bad(replyForwardPath)
+		return
+	}
+	s.tx.asked++
+	if most := s.set.maxRecipients; most > 0 && s.tx.asked > most {
+		s.decline("RCPT::Toomany_Rcptto", replyTooMuch, slog.String("to", clean(path.String()))) // RFC 5321, 4.5.3.1.10
+		return
+	}
+	to := sqmail.Recipient{Path: path}
+	if r := s.rcptParams(&to, params); r.Code != 0 {
+		s.bad(r)
+		return
+	}
+	if !s.tx.env.SMTPUTF8 && needsUTF8(path) {
+		s.decline("RCPT::SMTPUTF8", replyUTF8Path, slog.String("to", clean(path.String())))
+		return
+	}
+	if err := s.policy.recipient.CheckRecipient(s.ctx, s.peer, &s.tx.env, &to); err != nil {
+		s.refusePath("recipient", "to", path, err)
+		return
+	}
+	s.tx.env.Recipients = append(s.tx.env.Recipients, to)
+	s.say(replyRecipient)
+}
+
+// rcptParams sets to from the parameters of RCPT. A Reply with a code refuses.
+func (s *session) rcptParams(to *sqmail.Recipient, params string) sqmail.Reply {
+	seen := ""
+	for {
+		p, rest, err := nextParam(params)
+		switch {
+		case err != nil:
+			return replyValue
+		case p.keyword == "":
+			return sqmail.Reply{}
+		case contains(&seen, p.keyword):
+			return replyValue
+		case p.keyword == "NOTIFY" && s.offers(extDSN):
+			to.Notify, err = parseNotify(p.value)
+		case p.keyword == "ORCPT" && s.offers(extDSN):
+			to.Original, err = parseOriginal(p.value, s.tx.env.SMTPUTF8)
+		default:
+			return replyParameter
+		}
+		if err != nil {
+			return replyValue
+		}
+		params = rest
+	}
+}

@@ -1,0 +1,105 @@
+package smtpd
+
+import (
+	"context"
+	"io"
+
+	"github.com/sqmail/sqmail"
+)
+
+// Policy decides what a [Server] takes. Its one method is asked about every
+// recipient; whoever implements it cannot forget to say for whom the server
+// relays.
+//
+// A Policy that wants to be asked earlier or later has further methods, those
+// of [SessionPolicy], [ConnectPolicy], [HelloPolicy], [ReversePathPolicy],
+// [DataPolicy] and [BodyPolicy]; the server looks for them once.
+//
+// # Answers
+//
+// Every method answers with an error. Nil goes on. An [*sqmail.Error] in the
+// chain refuses with its reply and, if it says so, closes the session. Any
+// other error refuses as well, with 451: unknown is a deferral. The client never
+// hears the text of the error itself. A method that panics ends its session
+// with 421, and no other.
+//
+// # Concurrency
+//
+// Methods are called concurrently for different sessions, and one after the
+// other for the same one. ctx ends with the session and when the server is
+// closed. Peer and envelope belong to the session: a Policy reads them during
+// the call, may add to env.Header and env.Verdicts, and copies what it
+// keeps.
+//
+// The type is an alias, so that a Policy can be written without importing this
+// package.
+type Policy = interface {
+	// CheckRecipient is asked about a recipient before it is added to
+	// env.Recipients. It may change to, rewriting the recipient.
+	CheckRecipient(ctx context.Context, peer *sqmail.Peer, env *sqmail.Envelope, to *sqmail.Recipient) error
+}
+
+// PolicyFunc makes a function a [Policy].
+type PolicyFunc func(ctx context.Context, peer *sqmail.Peer, env *sqmail.Envelope, to *sqmail.Recipient) error
+
+// CheckRecipient calls f.
+func (f PolicyFunc) CheckRecipient(ctx context.Context, peer *sqmail.Peer, env *sqmail.Envelope, to *sqmail.Recipient) error {
+	return f(ctx, peer, env, to)
+}
+
+// AcceptAll is the Policy that takes every recipient from everybody. On a
+// public address, in front of a Receiver that delivers to other hosts, it makes
+// an open relay.
+var AcceptAll = PolicyFunc(func(context.Context, *sqmail.Peer, *sqmail.Envelope, *sqmail.Recipient) error {
+	return nil
+})
+
+// SessionPolicy is a [Policy] with state per session.
+type SessionPolicy interface {
+	// BeginSession is asked first, before CheckConnect. The Policy that it
+	// returns is used for this session alone, in place of the server's; its
+	// optional methods are looked for too. With an error it refuses the
+	// session.
+	BeginSession(ctx context.Context, peer *sqmail.Peer) (Policy, error)
+}
+
+// ConnectPolicy is a [Policy] that looks at connections.
+type ConnectPolicy interface {
+	// CheckConnect is asked before the greeting. A refusal takes the place
+	// of the greeting, and closes the connection.
+	CheckConnect(ctx context.Context, peer *sqmail.Peer) error
+}
+
+// HelloPolicy is a [Policy] that looks at hello names.
+type HelloPolicy interface {
+	// CheckHello is asked at each HELO and EHLO; peer.Hello is its argument.
+	// After a refusal the session is where it was before the command, but
+	// without a transaction.
+	CheckHello(ctx context.Context, peer *sqmail.Peer) error
+}
+
+// ReversePathPolicy is a [Policy] that looks at reverse-paths.
+type ReversePathPolicy interface {
+	// CheckReversePath is asked at MAIL. env has the reverse-path and all
+	// parameters; it may change env.ReversePath.
+	CheckReversePath(ctx context.Context, peer *sqmail.Peer, env *sqmail.Envelope) error
+}
+
+// DataPolicy is a [Policy] that looks at whole envelopes.
+type DataPolicy interface {
+	// CheckData is asked when the client is about to send the message, before
+	// the 354 of DATA or at the first BDAT. It may change env. A refusal
+	// ends the transaction.
+	CheckData(ctx context.Context, peer *sqmail.Peer, env *sqmail.Envelope) error
+}
+
+// BodyPolicy is a [Policy] that looks at messages.
+type BodyPolicy interface {
+	// FilterBody returns the reader that the Receiver gets in place of body.
+	// The message's lines end in LF; env.Header is not in it. An error that
+	// the reader returns, the last moment being in place of io.EOF, refuses the
+	// message, whatever the Receiver makes of it. Errors of body must
+	// be returned. If the reader is an io.Closer it is closed when the
+	// Receiver has returned.
+	FilterBody(ctx context.Context, peer *sqmail.Peer, env *sqmail.Envelope, body io.Reader) io.Reader
+}

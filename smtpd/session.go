@@ -1,0 +1,252 @@
+package smtpd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"runtime/debug"
+	"time"
+
+	"github.com/sqmail/sqmail"
+	"github.com/sqmail/sqmail/internal/serve"
+	"github.com/sqmail/sqmail/internal/wire"
+)
+
+// maxCommandLine is the longest command, CRLF not included: 512 octets (RFC
+// 5321, 4.5.3.1.4), and room for the longest path and all parameters.
+const maxCommandLine = 4096
+
+// session is one connection. All its methods run on one goroutine, those of
+// Policy, Receiver and Verifier too.
+type session struct {
+	srv    *Server // whose listener it is
+	set    *settings
+	policy *stages
+	ctx    context.Context
+	conn   *serve.Conn
+	peer   *sqmail.Peer
+	line   []byte // where replies are put together
+
+	base string       // SMTP, ESMTP or LMTP, by the hello; "" before
+	tx   *transaction // nil outside of one
+
+	pending      []byte // a command that was read in the midst of BDAT chunks
+	bads         int    // bad commands since the last message
+	authFailures int
+	closing      bool // no further command is read
+}
+
+// run leads the session from greeting to end.
+func (s *session) run() {
+	defer s.rescue()
+	if !s.begin() {
+		return
+	}
+	for !s.closing {
+		line, err := s.nextCommand()
+		if err == nil {
+			s.dispatch(line)
+		} else if r := s.lineError(err); r.Code != 0 {
+			s.bad(r)
+		}
+	}
+}
+
+// rescue ends a session in which a Policy or a Receiver has panicked, in words,
+// and keeps the panic from the other sessions.
+func (s *session) rescue() {
+	v := recover()
+	if v == nil {
+		return
+	}
+	s.event(slog.LevelError, "panic", slog.String("panic", fmt.Sprint(v)), slog.String("stack", string(debug.Stack())))
+	s.sayLast(replyBug)
+}
+
+// begin finds out by what rules the session runs, and greets. It reports
+// whether there is to be a dialogue.
+func (s *session) begin() bool {
+	s.setProtocol(false)
+	if err := s.configure(); err != nil {
+		s.refuseConnection(err)
+		return false
+	}
+	talks, err := s.conn.Talks(s.set.greetDelay)
+	switch {
+	case talks && !s.implicitTLS(): // a handshake may bring the first octets
+		s.event(slog.LevelInfo, "refused", slog.String("stage", "connect"), slog.String("condition", "SNDR::Early_Talker"))
+		s.sayLast(replyEarly)
+		return false
+	case err != nil:
+		s.lineError(err)
+		return false
+	}
+	s.sayPlain(220, s.helloName()+" "+s.set.greeting)
+	return true
+}
+
+func (s *session) implicitTLS() bool { return s.peer.TLS != nil }
+
+// configure asks for the settings of this client, and whether it may come in.
+func (s *session) configure() error {
+	if hook := s.srv.ForPeer; hook != nil {
+		server, err := hook(s.ctx, s.peer)
+		if err != nil {
+			return err
+		}
+		if server != nil {
+			s.set = server.settings()
+			s.conn.SetTimeouts(s.set.timeouts)
+		}
+	}
+	s.policy = s.set.policy
+	s.certified()
+	if p := s.policy.session; p != nil {
+		own, err := p.BeginSession(s.ctx, s.peer)
+		if err != nil {
+			return err
+		}
+		s.policy = stagesOf(own)
+	}
+	if p := s.policy.connect; p != nil {
+		return p.CheckConnect(s.ctx, s.peer)
+	}
+	return nil
+}
+
+// refuseConnection says in place of the greeting that there is no session.
+func (s *session) refuseConnection(err error) {
+	r := wireReply(err)
+	r.Enhanced = enhancedOf(r)
+	r.Code = 421 // RFC 5321, 3.8 and 3.1
+	if sqmail.ClassOf(err) == sqmail.Rejection {
+		r.Code = 554
+	}
+	s.logRefusal("connect", r, err)
+	s.sayLast(r)
+}
+
+// nextCommand returns the next command line.
+func (s *session) nextCommand() ([]byte, error) {
+	if line := s.pending; line != nil {
+		s.pending = nil
+		return line, nil
+	}
+	return s.conn.ReadLine(maxCommandLine)
+}
+
+// lineError returns the reply to a line that cannot be a command. If nothing
+// more can be read, it ends the session itself.
+func (s *session) lineError(err error) sqmail.Reply {
+	switch {
+	case errors.Is(err, wire.ErrLineTooLong):
+		return replyLineTooLong
+	case errors.Is(err, wire.ErrBareCR), errors.Is(err, wire.ErrNUL):
+		return replyCharacters
+	case errors.Is(err, wire.ErrBareLF):
+		s.sayLast(replyBareLine)
+	default:
+		s.lost(err)
+	}
+	return sqmail.Reply{}
+}
+
+// lost ends the session after a failed read.
+func (s *session) lost(err error) {
+	switch {
+	case errors.Is(err, serve.ErrServerClosed):
+		s.say(replyShutdown)
+	case errors.Is(err, serve.ErrIdle), errors.Is(err, serve.ErrSlow):
+		s.say(replyIdle)
+	}
+	s.closing = true
+}
+
+// say queues a reply; it goes out with the next read that waits.
+func (s *session) say(r sqmail.Reply) {
+	style := s.set.style
+	style.utf8 = s.tx != nil && s.tx.env.SMTPUTF8
+	s.send(style.appendReply(s.line[:0], r))
+}
+
+// sayPlain queues a reply that has no enhanced status code.
+func (s *session) sayPlain(code int, lines ...string) {
+	s.send(appendPlain(s.line[:0], code, lines...))
+}
+
+func (s *session) send(reply []byte) {
+	if _, err := s.conn.Write(reply); err != nil {
+		s.closing = true
+	}
+	if cap(reply) <= maxReplyLine {
+		s.line = reply
+	}
+}
+
+// sayLast queues the reply that ends the session, and lets the client finish
+// what it is sending, so that it sees the reply.
+func (s *session) sayLast(r sqmail.Reply) {
+	s.say(r)
+	s.conn.Linger()
+	s.closing = true
+}
+
+// bad answers a command that the client should not have sent.
+func (s *session) bad(r sqmail.Reply) {
+	s.bads++
+	if s.bads > s.set.maxBad {
+		s.event(slog.LevelInfo, "refused", slog.String("condition", "SNDR::Bad_Commands"))
+		s.sayLast(replyBadCommands)
+		return
+	}
+	s.say(r)
+}
+
+// pause waits, or until the session ends.
+func (s *session) pause(d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-s.ctx.Done():
+	}
+}
+
+// greeted reports whether the client has said a hello.
+func (s *session) greeted() bool { return s.base != "" }
+
+// setProtocol brings the peer's trace keyword up to date.
+func (s *session) setProtocol(utf8 bool) {
+	base := s.base
+	if base == "" {
+		base = "SMTP"
+		if s.set.lmtp {
+			base = "LMTP"
+		}
+	}
+	s.peer.Protocol = protocol(base, s.peer.TLS != nil, s.authenticated(), utf8)
+}
+
+// helloName is the name of this host.
+func (s *session) helloName() string {
+	if s.set.helloName != "" {
+		return s.set.helloName
+	}
+	return addressLiteral(s.peer.Local.Addr())
+}
+
+// addressLiteral is the name of a host that has none (RFC 5321, 4.1.3).
+func addressLiteral(addr netip.Addr) string {
+	switch {
+	case !addr.IsValid():
+		return "localhost"
+	case addr.Is4():
+		return "[" + addr.String() + "]"
+	}
+	return "[IPv6:" + addr.WithZone("").String() + "]"
+}

@@ -1,0 +1,191 @@
+package smtpd
+
+import (
+	"context"
+	"crypto/tls"
+	"strings"
+	"time"
+
+	"github.com/sqmail/sqmail"
+	"github.com/sqmail/sqmail/auth"
+	"github.com/sqmail/sqmail/internal/serve"
+)
+
+// The defaults of Server's fields.
+const (
+	defaultMaxMessage   = 64 << 20
+	defaultMaxRecipient = 1000
+	defaultMaxHops      = 100
+	defaultMaxBad       = 10
+	defaultMaxAuth      = 3
+	defaultAuthDelay    = 5 * time.Second
+)
+
+// settings is a Server's fields with the defaults filled in: what a session
+// runs by. It is made once per Server, and not changed.
+type settings struct {
+	helloName, greeting string
+	receiver            sqmail.Receiver
+	policy              *stages
+
+	tls         *tls.Config
+	startTLS    Mode
+	certificate func(*tls.ConnectionState) string
+
+	verifier      auth.Verifier
+	auth          Mode
+	mechanisms    []string
+	cleartextAuth bool
+	authDelay     time.Duration
+	maxAuth       int
+
+	lmtp, loose, traceFor bool
+	style                 replyStyle
+	hidden                extension
+	bareLF                BareLF
+
+	maxMessage      int64 // 0: no limit
+	maxRecipients   int   // 0: no limit
+	maxHops, maxBad int
+	greetDelay      time.Duration
+	timeouts        serve.Timeouts
+}
+
+// settings returns s's settings; they are made at the first call.
+func (s *Server) settings() *settings {
+	s.once.Do(func() {
+		s.made = &settings{
+			helloName: s.HelloName, greeting: orDefault(s.Greeting, "ESMTP"),
+			receiver: s.Receiver, policy: stagesOf(s.Policy),
+			tls: s.TLSConfig, startTLS: s.StartTLS, certificate: s.Certificate,
+			verifier: s.Verifier, auth: s.Authentication, mechanisms: mechanismsOf(s.Mechanisms),
+			cleartextAuth: s.CleartextAuth, authDelay: max(0, orDefault(s.AuthFailureDelay, defaultAuthDelay)),
+			maxAuth: orDefault(s.MaxAuthFailures, defaultMaxAuth),
+			lmtp:    s.LMTP, loose: s.LooseSyntax, traceFor: s.TraceFor,
+			style: replyStyle{classic: s.ClassicReplies}, hidden: hiddenOf(s.Hide), bareLF: s.BareLF,
+			maxMessage:    max(0, orDefault(s.MaxMessageBytes, defaultMaxMessage)),
+			maxRecipients: max(0, orDefault(s.MaxRecipients, defaultMaxRecipient)),
+			maxHops:       orDefault(s.MaxHops, defaultMaxHops), maxBad: orDefault(s.MaxBadCommands, defaultMaxBad),
+			greetDelay: s.GreetDelay,
+			timeouts:   serve.Timeouts{Idle: s.IdleTimeout, Body: s.BodyTimeout, MinRate: s.MinRate, Write: s.WriteTimeout},
+		}
+	})
+	return s.made
+}
+
+func orDefault[T comparable](value, def T) T {
+	var zero T
+	if value == zero {
+		return def
+	}
+	return value
+}
+
+// stages are the methods of a Policy; nil are those that it does not have.
+type stages struct {
+	recipient   Policy
+	session     SessionPolicy
+	connect     ConnectPolicy
+	hello       HelloPolicy
+	reversePath ReversePathPolicy
+	data        DataPolicy
+	body        BodyPolicy
+}
+
+func stagesOf(p Policy) *stages {
+	if p == nil {
+		p = PolicyFunc(localOnly)
+	}
+	st := &stages{recipient: p}
+	st.session, _ = p.(SessionPolicy)
+	st.connect, _ = p.(ConnectPolicy)
+	st.hello, _ = p.(HelloPolicy)
+	st.reversePath, _ = p.(ReversePathPolicy)
+	st.data, _ = p.(DataPolicy)
+	st.body, _ = p.(BodyPolicy)
+	return st
+}
+
+// localOnly is the Policy of a Server that has none: no open relay by accident.
+func localOnly(_ context.Context, peer *sqmail.Peer, _ *sqmail.Envelope, _ *sqmail.Recipient) error {
+	if peer.User != "" || isLocal(peer) {
+		return nil
+	}
+	return &sqmail.Error{Op: "recipient", Class: sqmail.Rejection, Reply: replyNoRelay}
+}
+
+// isLocal reports whether the client is on this host: it has a loopback
+// address, or none, as over a pipe or a Unix socket.
+func isLocal(peer *sqmail.Peer) bool {
+	addr := peer.Remote.Addr()
+	return !addr.IsValid() || addr.IsLoopback()
+}
+
+func mechanismsOf(names []string) []string {
+	if names == nil {
+		return []string{"LOGIN", "PLAIN"}
+	}
+	upper := make([]string, len(names))
+	for i, name := range names {
+		upper[i] = strings.ToUpper(name)
+	}
+	return upper
+}
+
+func (set *settings) knowsMechanism(name string) bool {
+	for _, known := range set.mechanisms {
+		if known == name {
+			return true
+		}
+	}
+	return false
+}
+
+// extension is a set of EHLO keywords that can be hidden.
+type extension uint16
+
+const (
+	ext8BitMIME extension = 1 << iota
+	extEnhanced
+	extChunking
+	extUTF8
+	extDSN
+	extRequireTLS
+)
+
+// extensionKeywords is the order in which EHLO tells them.
+var extensionKeywords = []struct {
+	bit     extension
+	keyword string
+}{
+	{ext8BitMIME, "8BITMIME"},
+	{extEnhanced, "ENHANCEDSTATUSCODES"},
+	{extChunking, "CHUNKING"},
+	{extUTF8, "SMTPUTF8"},
+	{extDSN, "DSN"},
+	{extRequireTLS, "REQUIRETLS"},
+}
+
+func hiddenOf(keywords []string) (hidden extension) {
+	for _, keyword := range keywords {
+		for _, e := range extensionKeywords {
+			if strings.EqualFold(keyword, e.keyword) {
+				hidden |= e.bit
+			}
+		}
+	}
+	return hidden
+}
+
+// offers reports whether the session's state offers an extension.
+func (s *session) offers(e extension) bool {
+	switch {
+	case s.set.hidden&e != 0:
+		return false
+	case e == extEnhanced:
+		return !s.set.style.classic
+	case e == extRequireTLS: // RFC 8689, 2
+		return s.peer.TLS != nil
+	}
+	return true
+}
