@@ -5,7 +5,6 @@ import (
 	"net"
 	"runtime"
 	"testing"
-	"time"
 
 	"github.com/sqmail/sqmail/internal/serve"
 )
@@ -59,5 +58,3 @@ func echoLines(_ context.Context, c *serve.Conn) {
 		c.Write(append(line, '\r', '\n'))
 	}
 }
-
-var _ = time.Second
