@@ -93,7 +93,7 @@ func TestMinimumRateOfABody(t *testing.T) {
 		// 180 s of credit, of which 100 octets a second would make good all.
 		{"silence", serve.Timeouts{}, 0, time.Hour, 3 * time.Minute, serve.ErrSlow},
 		{"an octet a second", serve.Timeouts{}, 1, time.Second, 182 * time.Second, serve.ErrSlow},
-		{"half the rate", serve.Timeouts{}, 50, time.Second, 360 * time.Second, serve.ErrSlow},
+		{"less than half the rate", serve.Timeouts{}, 40, time.Second, 300 * time.Second, serve.ErrSlow},
 		{"the rate", serve.Timeouts{}, 100, time.Second, 999 * time.Second, nil},
 		{"long pauses at a good rate", serve.Timeouts{}, 20_000, 170 * time.Second, 4 * 170 * time.Second, nil},
 		{"a pause that is too long", serve.Timeouts{}, 50_000, 181 * time.Second, 180 * time.Second, serve.ErrSlow},
