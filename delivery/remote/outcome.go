@@ -48,6 +48,7 @@ func (d *delivery) settleAccepted(t *transaction, to, final int) {
 		Reply:     r.public(),
 		Text:      t.acceptedText(r),
 		Where:     t.session.call.where(),
+		Notifies:  t.session.ext.dsn,
 	}
 }
 

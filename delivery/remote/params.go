@@ -26,7 +26,7 @@ func (t *transaction) mailCommand(b []byte) []byte {
 	if e.RequireTLS && ext.requireTLS {
 		b = append(b, " REQUIRETLS"...)
 	}
-	if t.session.user != "" {
+	if isMailbox(t.session.user) {
 		b = appendXtext(append(b, " AUTH="...), t.session.user)
 	}
 	if ext.dsn && (e.Return == sqmail.ReturnFull || e.Return == sqmail.ReturnHeaders) {
@@ -62,6 +62,13 @@ func (t *transaction) address(p sqmail.Path) string {
 		}
 	}
 	return p.String()
+}
+
+// isMailbox reports whether a user may stand behind AUTH=, which takes a mailbox
+// (RFC 4954, 5); peers reject other names, and the message with them.
+func isMailbox(user string) bool {
+	p, err := sqmail.ParsePath(user)
+	return err == nil && p.Domain != ""
 }
 
 // appendXtext encodes s as xtext (RFC 3461, 4).

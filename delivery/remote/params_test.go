@@ -59,8 +59,9 @@ func TestParameters(t *testing.T) {
 				if tt.change != nil {
 					tt.change(m)
 				}
-				if got := short(deliver(t, a, m)[0]); got != accepted {
-					t.Errorf("%q", got)
+				o := deliver(t, a, m)[0]
+				if short(o) != accepted || o.Notifies != strings.Contains(strings.ToUpper(tt.offered), "DSN") {
+					t.Errorf("%q, Notifies: %v", short(o), o.Notifies)
 				}
 				w.done(a)
 			})
