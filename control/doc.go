@@ -1,0 +1,28 @@
+// Package control reads the home directory of a mail system with the layout of
+// qmail, checks it, and turns it into values for the other packages.
+//
+// [Load] reads everything at once and returns a [Config], which does not change;
+// [Watch] follows the files as they change. [Check] tells all that is wrong or
+// doubtful about a home, [Init] makes one.
+//
+// # Promises
+//
+//   - A configuration is read whole, checked whole, and swapped whole. A broken
+//     edit changes nothing; the error names every file and line that is wrong.
+//   - A file that is there and cannot be read, or is no file, is an error. It is
+//     never taken for its default.
+//   - Whatever rcpthosts is, missing, empty or broken, we relay for nobody that
+//     is not told to be a relay client.
+//   - Each [Entry] and [Rule] keeps its file and line, so that decisions can be
+//     explained.
+//   - Text is what counts: the .cdb files that qmail's tools make of
+//     morercpthosts, users/assign and rules are not read, and cannot be stale. If
+//     there is one without its text, the configuration is not used.
+//
+// # Files
+//
+// Below the home: control/* (see [Config]), control/services and the rules files
+// that it names (see [Service]), users/accounts (package auth/userfile) and
+// users/assign, alias for the alias user, home for the users that [Users.Add]
+// makes, ssl for certificates, queue.
+package control

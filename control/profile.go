@@ -1,0 +1,94 @@
+package control
+
+import "fmt"
+
+// profiles works out what holds for the clients of a service: for those without
+// a rule, and for those of each rule. All values are checked here, so that
+// nothing can be wrong once a client connects.
+func (s *source) profiles(c *Config, service *Service) {
+	base := defaultSettings(c)
+	where := func(file string, line int, about string) func(bool, string, ...any) {
+		return func(fatal bool, format string, args ...any) {
+			s.problems = append(s.problems, Problem{file, line, about + fmt.Sprintf(format, args...), fatal})
+		}
+	}
+	complain := where(service.File, service.Line, "")
+	base.apply(service.Variables, false, complain)
+	s.settle(service, &base)
+	service.profiles = map[*Rule]*Profile{nil: {Allow: true, Settings: base}}
+	if base.RelayClient && !onLoopback(service.Address) {
+		complain(false, "RELAYCLIENT makes this an open relay: set it in a rules file, for clients that may")
+	}
+	s.advise(service, &base)
+	if service.rules == nil {
+		return
+	}
+	for _, rule := range service.rules.all {
+		settings := base
+		about := where(rule.File, rule.Line, "")
+		settings.apply(rule.Variables, true, about)
+		s.settle(service, &settings)
+		service.profiles[rule] = &Profile{Allow: rule.Allow, Settings: settings, Rule: rule}
+		if rule.Allow && settings.RelayClient && forAnybody(rule.Address) && !onLoopback(service.Address) {
+			about(false, "RELAYCLIENT for %s makes %s an open relay", describe(rule.Address), service.Name)
+		}
+	}
+}
+
+// settle makes settings fit the protocol.
+func (s *source) settle(service *Service, settings *Settings) {
+	if !protocols[service.Protocol].startTLS {
+		settings.STARTTLS = Off
+	}
+}
+
+// advise warns of settings that are seldom meant.
+func (s *source) advise(service *Service, settings *Settings) {
+	set := func(name string) bool {
+		for _, v := range service.Variables {
+			if v.Name == name {
+				return true
+			}
+		}
+		return false
+	}
+	warn := func(format string, args ...any) { s.warn(service.File, service.Line, format, args...) }
+	implicit := service.ImplicitTLS()
+	cleartext := !implicit && settings.STARTTLS != Required && !onLoopback(service.Address)
+	switch service.Protocol {
+	case "submission", "smtps":
+		if settings.Auth != Required && !settings.CertRelay {
+			warn(`a service for submission should ask for authentication: SMTPAUTH="!"`)
+		}
+	case "smtp", "lmtp":
+	default:
+		if set("SMTPAUTH") {
+			warn("SMTPAUTH has no effect on %s", service.Protocol)
+		}
+	}
+	if settings.Auth != Off && !implicit && settings.STARTTLS == Off && !onLoopback(service.Address) {
+		warn(`passwords go over the network in clear: set UCSPITLS="!"`)
+	}
+	if service.Protocol == "pop3" && cleartext && settings.STARTTLS == Off {
+		warn(`passwords go over the network in clear: set UCSPITLS="!", or use pop3s`)
+	}
+	if set("UCSPITLS") && !protocols[service.Protocol].startTLS {
+		warn("UCSPITLS has no effect on %s", service.Protocol)
+	}
+}
+
+// forAnybody reports whether a rule's address shuts nobody out.
+func forAnybody(address string) bool {
+	switch address {
+	case "", "=", "0.0.0.0/0", "::/0", "::":
+		return true
+	}
+	return false
+}
+
+func describe(address string) string {
+	if address == "" {
+		return "everybody"
+	}
+	return fmt.Sprintf("%q", address)
+}

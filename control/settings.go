@@ -1,0 +1,202 @@
+package control
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Mode says whether a server offers something.
+type Mode uint8
+
+// The zero Mode does not offer it.
+const (
+	Off      Mode = iota // neither offered nor accepted
+	Offered              // offered
+	Required             // and nothing goes without it
+)
+
+// String returns "off", "offered" or "required".
+func (m Mode) String() string {
+	return [...]string{"off", "offered", "required"}[min(m, Required)]
+}
+
+// Settings are what the variables of a service mean, those of the rule that a
+// client matches included.
+type Settings struct {
+	// STARTTLS is whether STARTTLS or STLS is offered (UCSPITLS: unset and "-"
+	// off; "!", "?" and "@" required; else offered). It is Off with implicit
+	// TLS.
+	STARTTLS Mode
+
+	// CertRelay says that a client with a verified certificate may relay
+	// (UCSPITLS "?" and "@"), CertUser that its name is the authenticated user
+	// ("@").
+	CertRelay, CertUser bool
+
+	// Auth is whether AUTH is offered, Mechanisms which, in upper case
+	// (SMTPAUTH: unset and "-" off; "" LOGIN and PLAIN; "cram" CRAM-MD5; "+cram"
+	// all three; "!" in front of any of these requires it).
+	Auth       Mode
+	Mechanisms []string
+
+	// UserPass and APOP say how a POP3 client may log in (POP3AUTH: "apop" by
+	// APOP alone, "+apop" both ways, else by USER and PASS).
+	UserPass, APOP bool
+
+	// RelayClient says that the client may relay; RelaySuffix is appended to
+	// each of its recipients (RELAYCLIENT).
+	RelayClient bool
+	RelaySuffix string
+
+	// DataBytes is the greatest message in octets, 0 for any (DATABYTES, or
+	// else control/databytes).
+	DataBytes int64
+
+	// MaxRecipients is the number of recipients of a message, 0 for any
+	// (MAXRECIPIENTS).
+	MaxRecipients int
+
+	// UTF8 says that SMTPUTF8 is offered (UTF8).
+	UTF8 bool
+
+	// CertFile, KeyFile, ChainFile and ClientCAFile are where the service's
+	// certificate and key are, and the authorities of client certificates;
+	// relative to the home (CERTFILE, KEYFILE, CERTCHAINFILE, CCAFILE).
+	CertFile, KeyFile, ChainFile, ClientCAFile string
+}
+
+// variables are those that have an effect.
+var variables = map[string]func(*Settings, string) error{
+	"UCSPITLS":      (*Settings).setTLS,
+	"SMTPAUTH":      (*Settings).setAuth,
+	"POP3AUTH":      (*Settings).setPOP3Auth,
+	"RELAYCLIENT":   (*Settings).setRelay,
+	"DATABYTES":     func(s *Settings, v string) (err error) { s.DataBytes, err = digits(v, 1<<40); return err },
+	"MAXRECIPIENTS": func(s *Settings, v string) error { n, err := digits(v, 1<<20); s.MaxRecipients = int(n); return err },
+	"UTF8":          func(s *Settings, _ string) error { s.UTF8 = true; return nil },
+	"CERTFILE":      func(s *Settings, v string) error { s.CertFile = v; return nonEmpty(v) },
+	"KEYFILE":       func(s *Settings, v string) error { s.KeyFile = v; return nil },
+	"CERTCHAINFILE": func(s *Settings, v string) error { s.ChainFile = v; return nonEmpty(v) },
+	"CCAFILE":       func(s *Settings, v string) error { s.ClientCAFile = v; return nonEmpty(v) },
+}
+
+// listenerVariables cannot depend on the client.
+var listenerVariables = []string{"CERTFILE", "KEYFILE", "CERTCHAINFILE", "CCAFILE"}
+
+// laterVariables are those of s/qmail that have no effect yet.
+var laterVariables = strings.Fields(`
+	BADLOADERTYPE BADMIMETYPE BASE64 CADIR CAFILE CIPHERS DELIVERTO DHFILE DKIM DNSCACHEIP GREETDELAY HELOCHECK LOCALMFCHECK
+	MFDNSCHECK POSTGREY QHPSI QHPSIARG1 QHPSIARG2 QHPSIARG3 QHPSIMAXSIZE QHPSIMINSIZE QHPSIRC QMAILQUEUE
+	QMAILQUEUE_EXTRA RBLSMTPD RECIPIENTS450 REPLYMAV REPLY_BADMAILFROM REPLY_BADRCPTTO REPLY_CONTENT
+	REPLY_GREYLISTED REPLY_HELO REPLY_MAILBOX REPLY_MAXSIZE REPLY_NOGATEWAY REPLY_SENDEREXIST
+	REPLY_SENDERINVALID SPF TARPITCOUNT TARPITDELAY VERIFYDEPTH`)
+
+// defaultSettings are those of a service without variables.
+func defaultSettings(c *Config) Settings {
+	return Settings{UserPass: true, DataBytes: c.DataBytes, CertFile: "ssl/localhost.pem", KeyFile: "ssl/localhost.key"}
+}
+
+// apply sets variables, in order. Each problem is told by complain: fatal is
+// a value that cannot be.
+func (s *Settings) apply(vars []Variable, perClient bool, complain func(fatal bool, format string, args ...any)) {
+	for _, v := range vars {
+		set, known := variables[v.Name]
+		switch {
+		case known && perClient && slices.Contains(listenerVariables, v.Name):
+			complain(false, "%s has no effect here: it cannot depend on the client", v.Name)
+		case known:
+			if err := set(s, v.Value); err != nil {
+				complain(true, "%s: %v", v.Name, err)
+			}
+		case slices.Contains(laterVariables, v.Name):
+			complain(false, "%s is not supported yet, and has no effect", v.Name)
+		default:
+			complain(false, "%s is a variable that nothing looks at", v.Name)
+		}
+	}
+}
+
+func (s *Settings) setTLS(v string) error {
+	s.CertRelay, s.CertUser = v == "?" || v == "@", v == "@"
+	switch v {
+	case "-":
+		s.STARTTLS = Off
+	case "!", "?", "@":
+		s.STARTTLS = Required
+	default:
+		s.STARTTLS = Offered
+	}
+	return nil
+}
+
+func (s *Settings) setAuth(v string) error {
+	s.Auth, s.Mechanisms = Offered, []string{"LOGIN", "PLAIN"}
+	if v == "-" {
+		s.Auth, s.Mechanisms = Off, nil
+		return nil
+	}
+	v, required := strings.CutPrefix(lower(v), "!")
+	if required {
+		s.Auth = Required
+	}
+	switch {
+	case strings.HasPrefix(v, "cram"):
+		s.Mechanisms = []string{"CRAM-MD5"}
+	case strings.HasPrefix(v, "+cram"):
+		s.Mechanisms = append(s.Mechanisms, "CRAM-MD5")
+	case v == "cert":
+		return errors.New(`cert is not supported, UCSPITLS="@" takes certificates in place of AUTH`)
+	case required && v != "":
+		// Else a slip of the pen would ask for no authentication, or not for the
+		// one that was meant.
+		return fmt.Errorf("%.40q is none of \"\", \"-\", \"cram\", \"+cram\", with or without \"!\" in front", "!"+v)
+	}
+	return nil
+}
+
+func (s *Settings) setPOP3Auth(v string) error {
+	v = lower(v)
+	s.APOP = strings.HasPrefix(v, "apop") || strings.HasPrefix(v, "+apop")
+	s.UserPass = !strings.HasPrefix(v, "apop")
+	return nil
+}
+
+// setRelay takes a suffix that can stand at the end of an address.
+func (s *Settings) setRelay(v string) error {
+	if !printable(v) || strings.ContainsAny(v, " <>,\"\\") || len(v) > 255 {
+		return fmt.Errorf("%.80q cannot be appended to an address", v)
+	}
+	s.RelayClient, s.RelaySuffix = true, v
+	return nil
+}
+
+func digits(v string, most int64) (int64, error) {
+	n, err := strconv.ParseUint(v, 10, 63)
+	if err != nil {
+		return 0, fmt.Errorf("%.40q is no number", v)
+	}
+	if int64(n) > most {
+		return 0, fmt.Errorf("%d is more than %d", n, most)
+	}
+	return int64(n), nil
+}
+
+func nonEmpty(v string) error {
+	if v == "" {
+		return errors.New("the file's name is missing")
+	}
+	return nil
+}
+
+// printable reports whether s is printable ASCII, blanks included.
+func printable(s string) bool {
+	for _, c := range []byte(s) {
+		if c < ' ' || c > '~' {
+			return false
+		}
+	}
+	return true
+}

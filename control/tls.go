@@ -1,0 +1,112 @@
+package control
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// tls reads the certificate of a service that needs one. Without it the
+// configuration is not used: a service that should offer TLS must not go on
+// without.
+func (s *source) tls(c *Config, service *Service) {
+	settings := &service.profiles[nil].Settings
+	wanted := service.ImplicitTLS()
+	for _, p := range service.profiles {
+		wanted = wanted || p.STARTTLS != Off
+	}
+	if !wanted {
+		return
+	}
+	certFile := settings.CertFile
+	if settings.ChainFile != "" { // which takes precedence
+		certFile = settings.ChainFile
+	}
+	keyFile := settings.KeyFile
+	if keyFile == "" { // the key is in the certificate's file
+		keyFile = certFile
+	}
+	certText, ok := s.pem(c, service, certFile)
+	keyText, ok2 := s.pem(c, service, keyFile)
+	if !ok || !ok2 {
+		return
+	}
+	certificate, err := tls.X509KeyPair(certText, keyText)
+	if err != nil {
+		s.fatal(service.File, service.Line, "%s and %s are no certificate with its key: %v", certFile, keyFile, err)
+		return
+	}
+	if leaf := certificate.Leaf; leaf != nil && time.Now().After(leaf.NotAfter) {
+		s.warn(certFile, 0, "the certificate has expired on %s", leaf.NotAfter.Format(time.DateOnly))
+	}
+	service.TLS = &tls.Config{
+		MinVersion:   tls.VersionTLS12,
+		Certificates: []tls.Certificate{certificate},
+	}
+	s.clientCA(c, service, settings.ClientCAFile)
+}
+
+// clientCA reads the authorities of client certificates. With them a certificate
+// is asked for; a client may have none, but not a bad one.
+func (s *source) clientCA(c *Config, service *Service, file string) {
+	if file == "" {
+		for _, p := range service.profiles {
+			if p.CertRelay {
+				s.warn(service.File, service.Line, `UCSPITLS "?" and "@" need CCAFILE, the authorities of client certificates`)
+				return
+			}
+		}
+		return
+	}
+	text, ok := s.pem(c, service, file)
+	if !ok {
+		return
+	}
+	service.TLS.ClientCAs = x509.NewCertPool()
+	if !service.TLS.ClientCAs.AppendCertsFromPEM(text) {
+		s.fatal(service.File, service.Line, "CCAFILE: there is no certificate in %s", file)
+		return
+	}
+	service.TLS.ClientAuth = tls.VerifyClientCertIfGiven
+}
+
+// pem reads a file that a service needs: below the home, or anywhere if its name
+// is absolute.
+func (s *source) pem(c *Config, service *Service, file string) ([]byte, bool) {
+	if !filepath.IsAbs(file) {
+		if !filepath.IsLocal(file) {
+			s.fatal(service.File, service.Line, "%.80q leads out of the home", file)
+			return nil, false
+		}
+		before := len(s.problems)
+		text, found := s.read(filepath.ToSlash(filepath.Clean(file)))
+		if !found && len(s.problems) == before {
+			s.fatal(service.File, service.Line, "%s does not exist", file)
+		}
+		return text, found
+	}
+	info, err := os.Stat(file)
+	s.stamps[file] = stamp(info, err)
+	text, err := os.ReadFile(file)
+	if err != nil {
+		s.fatal(service.File, service.Line, "%s cannot be read: %v", file, cause(err))
+		return nil, false
+	}
+	return text, true
+}
+
+// ClientUser returns whom the verified certificate of a client names: its common
+// name, or else its distinguished name; "" without such a certificate. It fits
+// smtpd.Server.Certificate, for profiles with CertUser.
+func ClientUser(state *tls.ConnectionState) string {
+	if state == nil || len(state.VerifiedChains) == 0 {
+		return ""
+	}
+	subject := state.VerifiedChains[0][0].Subject
+	if subject.CommonName != "" {
+		return subject.CommonName
+	}
+	return subject.String()
+}
