@@ -26,7 +26,8 @@ func (Disk) Create(name string, perm fs.FileMode) (File, error) {
 	return diskFile{f}, nil
 }
 
-var errNotRegular = errors.New("not a regular file")
+// ErrNotRegular says that a name does not stand for a regular file.
+var ErrNotRegular = errors.New("not a regular file")
 
 // Open implements [FS].
 func (Disk) Open(name string) (File, error) {
@@ -39,7 +40,7 @@ func (Disk) Open(name string) (File, error) {
 	}
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
-		err = &fs.PathError{Op: "open", Path: name, Err: errNotRegular}
+		err = &fs.PathError{Op: "open", Path: name, Err: ErrNotRegular}
 	}
 	if err != nil {
 		f.Close()

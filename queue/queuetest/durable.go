@@ -92,10 +92,7 @@ func durableRules() []rule {
 			b.leaseOf(id)
 		}},
 		{"what was attempted is not new", func(b *bench) {
-			for range 20 {
-				b.commit("old\n", queue.Submission{})
-				b.ok(b.lease().Retry(b.ctx, []queue.Attempt{attempt(0, 1, queue.Pending)}, time.Time{}))
-			}
+			b.crowd(20)
 			id := b.commit("new\n", queue.Submission{})
 			b.reopen()
 			b.stats(queue.Stats{Fresh: 1, Deferred: 20})

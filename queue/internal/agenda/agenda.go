@@ -173,6 +173,12 @@ func (a *Agenda[D]) Hold(s Slot) {
 	a.leave(s)
 }
 
+// Held reports whether a message is held.
+func (a *Agenda[D]) Held(s Slot) bool { return a.Item(s).held }
+
+// Tried reports whether a message has been leased before.
+func (a *Agenda[D]) Tried(s Slot) bool { return a.Item(s).tried }
+
 // Release undoes Hold.
 func (a *Agenda[D]) Release(s Slot) {
 	it := a.Item(s)
@@ -231,6 +237,9 @@ func (a *Agenda[D]) State(s Slot, e *queue.Entry) {
 	e.Due = Time(it.at)
 	if l := a.leases[s]; l != nil {
 		e.Due = l.Due
+		if l.Retried {
+			e.Due = l.RetryAt
+		}
 	}
 	if it.list >= firstParked {
 		e.Parked = a.lists[it.list].key

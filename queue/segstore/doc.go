@@ -1,0 +1,2 @@
+// Package segstore keeps a queue in a directory.
+package segstore

@@ -1,0 +1,328 @@
+package segstore
+
+import (
+	"sync"
+	"time"
+
+	"github.com/sqmail/sqmail/queue"
+)
+
+// lane appends records to segments, one after the other. Whoever comes while
+// a sync is running waits, and shares the next one with all others who do:
+// the first of them leads, that is, writes for all. On a disk whose sync takes
+// long, the leader first waits a moment for those who had the last one.
+type lane struct {
+	s      *Store
+	rear   bool
+	urgent bool // the rear may take the last segment in reserve
+
+	mu      sync.Mutex
+	waiting []*entry
+	led     bool // somebody leads
+	closed  bool
+	idle    chan struct{} // closed when nobody leads any more; nil until close
+	enough  int           // how many the leader is waiting for
+	full    chan struct{} // closed when they are there; nil if it is not waiting
+
+	// The leader's.
+	seg   *segment
+	buf   []byte
+	took  time.Duration // a sync, on average
+	crew  int           // how many came back for the last sync, or were there
+	voids []void
+}
+
+// entry is a record on its way.
+type entry struct {
+	header header
+	buf    []byte // the record, but for its header
+	fresh  bool   // a new message: it gets its number when it is written
+
+	// apply is called when the record is durable, with the index locked.
+	apply func(place)
+
+	turn chan bool // true: lead; false: done
+	err  error
+}
+
+// void says that a record in a segment does not count, because its sync
+// failed: it may be there, and was or will be written elsewhere, or somebody
+// was told that it is not.
+type void struct {
+	lsn uint64
+	seq uint32
+}
+
+const maxBatch = 4 << 20
+
+// commit appends records, and returns when they are durable. Each entry has an
+// error of its own; the first is returned.
+func (l *lane) commit(entries ...*entry) error {
+	for _, e := range entries {
+		e.turn = make(chan bool, 1)
+	}
+	lead, err := l.queue(entries)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if lead || <-e.turn {
+			l.lead(e)
+			lead = false
+		}
+		if err == nil {
+			err = e.err
+		}
+	}
+	return err
+}
+
+// queue puts entries in line, and reports whether the caller is to lead.
+func (l *lane) queue(entries []*entry) (lead bool, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return false, queue.ErrClosed
+	}
+	l.waiting = append(l.waiting, entries...)
+	if l.full != nil && len(l.waiting) >= l.enough {
+		close(l.full)
+		l.full = nil
+	}
+	lead = !l.led
+	l.led = true
+	return lead, nil
+}
+
+// lead writes a batch, of which own is the first, and passes the lead on.
+func (l *lane) lead(own *entry) {
+	l.gather()
+	batch := l.take()
+	l.write(batch)
+
+	l.mu.Lock()
+	l.crew = len(batch) + len(l.waiting)
+	if len(l.waiting) > 0 {
+		l.waiting[0].turn <- true
+	} else {
+		l.led = false
+		if l.idle != nil {
+			close(l.idle)
+		}
+	}
+	l.mu.Unlock()
+	for _, e := range batch {
+		if e != own {
+			e.turn <- false
+		}
+	}
+}
+
+// take takes from those who wait as many as one sync is for.
+func (l *lane) take() []*entry {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n, size := 0, 0
+	for ; n < len(l.waiting); n++ {
+		if size += len(l.waiting[n].buf); size > maxBatch && n > 0 {
+			break
+		}
+	}
+	batch := l.waiting[:n:n]
+	if l.waiting = l.waiting[n:]; len(l.waiting) == 0 {
+		l.waiting = nil
+	}
+	return batch
+}
+
+// slow is the time of a sync from which on it pays to wait for others.
+const slow = 500 * time.Microsecond
+
+// gather waits until those who shared the last sync are back, for an eighth
+// of the time of a sync at most.
+func (l *lane) gather() {
+	if l.took < slow {
+		return
+	}
+	l.mu.Lock()
+	if len(l.waiting) >= l.crew {
+		l.mu.Unlock()
+		return
+	}
+	full := make(chan struct{})
+	l.full, l.enough = full, l.crew
+	l.mu.Unlock()
+	timer := time.NewTimer(l.took / 8)
+	defer timer.Stop()
+	select {
+	case <-full:
+	case <-timer.C:
+		l.mu.Lock()
+		l.full = nil
+		l.mu.Unlock()
+	}
+}
+
+// write makes a batch durable, or sets the errors of what it cannot.
+func (l *lane) write(batch []*entry) {
+	failures := 0
+	for len(batch) > 0 {
+		if err := l.room(batch[0]); err != nil {
+			batch = l.refuse(batch, err)
+			continue
+		}
+		n, err := l.append(batch)
+		if err == nil {
+			batch, failures = batch[n:], 0
+			continue
+		}
+		l.s.log.Error("queue: write failed, segment given up", "segment", l.seg.number, "err", err)
+		l.abandon(batch[:n])
+		if failures++; failures == 2 {
+			for _, e := range batch {
+				e.err = storageError("commit", err)
+			}
+			return
+		}
+	}
+}
+
+// refuse fails the entries for which there is no segment: new messages, and
+// when not even the reserve is left, all.
+func (l *lane) refuse(batch []*entry, err error) (left []*entry) {
+	refused := batch[0]
+	for _, e := range batch {
+		if refused.fresh && !e.fresh {
+			left = append(left, e)
+			continue
+		}
+		e.err = storageError("commit", err)
+	}
+	return left
+}
+
+// room sees to it that there is a segment with room for e.
+func (l *lane) room(e *entry) error {
+	need := int64(len(e.buf)) + int64(len(l.voids)*headerLen)
+	if l.seg != nil && l.seg.end+need <= l.s.opt.segmentSize {
+		return nil
+	}
+	seg, err := l.s.takeSegment(!e.fresh && (!l.rear || l.urgent))
+	if err != nil {
+		return err
+	}
+	l.leave()
+	l.seg = seg
+	return nil
+}
+
+// leave ends the writing to the segment.
+func (l *lane) leave() {
+	if l.seg == nil {
+		return
+	}
+	l.s.index.Lock()
+	l.seg.sealed = true
+	l.seg.pins--
+	l.s.index.Unlock()
+	l.seg = nil
+	l.s.keeper.wake()
+}
+
+// abandon gives up the segment after a failed write or sync: what had been
+// synced before is good, what was to be synced may or may not be there.
+func (l *lane) abandon(batch []*entry) {
+	for _, e := range batch {
+		l.voids = append(l.voids, void{e.header.lsn, l.seg.seq})
+	}
+	l.s.index.Lock()
+	l.seg.broken = true
+	l.s.index.Unlock()
+	l.leave()
+}
+
+// append writes and syncs as much of the batch as there is room for, and
+// returns how much that was.
+func (l *lane) append(batch []*entry) (int, error) {
+	g, off := l.seg, l.seg.end
+	l.buf = l.buf[:0]
+	first := uint8(flagBatch)
+	for _, v := range l.voids {
+		h := header{kind: kindVoid, flags: first, lsn: v.lsn, arg: v.seq}
+		l.add(&h, bare(&h, nil))
+		first = 0
+	}
+	places := make([]place, 0, len(batch))
+	for _, e := range batch {
+		at := off + int64(len(l.buf))
+		if at+int64(len(e.buf)) > l.s.opt.segmentSize {
+			break
+		}
+		places = append(places, place{g.seq, uint32(at)})
+		if e.fresh && e.header.id == 0 {
+			e.header.id = queue.ID(l.s.nextID.Add(1) - 1)
+		}
+		e.header.flags = e.header.flags&^flagBatch | first
+		l.add(&e.header, e.buf)
+		first = 0
+	}
+	began := time.Now()
+	_, err := g.f.WriteAt(l.buf, off)
+	if err == nil {
+		err = g.f.Datasync()
+	}
+	if err != nil {
+		return len(places), err
+	}
+	l.took = (7*l.took + time.Since(began)) / 8
+	l.done(batch[:len(places)], places)
+	return len(places), nil
+}
+
+// add completes a record and appends it to the buffer.
+func (l *lane) add(h *header, buf []byte) {
+	h.seq = l.seg.seq
+	if h.lsn == 0 {
+		h.lsn = l.s.nextLSN.Add(1) - 1
+	}
+	h.put(buf, l.seg.nonce)
+	l.buf = append(l.buf, buf...)
+}
+
+// done enters in the index what is durable now.
+func (l *lane) done(batch []*entry, places []place) {
+	s := l.s
+	s.index.Lock()
+	for _, v := range l.voids {
+		s.addTomb(l.seg, v.seq)
+	}
+	for i, e := range batch {
+		e.apply(places[i])
+	}
+	l.seg.end += int64(len(l.buf))
+	s.logged += int64(len(l.buf))
+	s.dirty = true
+	due := s.logged >= s.checkpointAfter()
+	s.index.Unlock()
+	l.voids = l.voids[:0]
+	if cap(l.buf) > maxBatch {
+		l.buf = nil
+	}
+	if due {
+		s.keeper.wake()
+	}
+}
+
+// close refuses new records, and waits for those in progress.
+func (l *lane) close() {
+	l.mu.Lock()
+	l.closed = true
+	if !l.led {
+		l.mu.Unlock()
+		return
+	}
+	idle := make(chan struct{})
+	l.idle = idle
+	l.mu.Unlock()
+	<-idle
+}

@@ -1,0 +1,188 @@
+package segstore
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"github.com/sqmail/sqmail/queue"
+	"github.com/sqmail/sqmail/queue/internal/agenda"
+	"github.com/sqmail/sqmail/queue/internal/journal"
+)
+
+// lease implements [queue.Lease].
+type lease struct {
+	s       *Store
+	l       *agenda.Lease
+	id      queue.ID
+	o       *opened
+	journal []queue.Attempt
+	ended   bool
+}
+
+// unreadable is how long a message waits that could not be read.
+const unreadable = time.Minute
+
+// Lease implements [queue.Store].
+func (s *Store) Lease(ctx context.Context, ttl time.Duration) (queue.Lease, error) {
+	for {
+		l, err := s.index.Next(ctx, ttl)
+		if err != nil {
+			return nil, err
+		}
+		s.index.Lock()
+		if !s.index.Valid(l) { // removed since
+			s.index.Unlock()
+			continue
+		}
+		w := s.locate(l.Slot)
+		s.index.Unlock()
+		id := w.entry.ID
+		o, err := s.read(w, true)
+		if err == nil {
+			return &lease{s: s, l: l, id: id, o: o, journal: o.Journal}, nil
+		}
+		s.unread(l, id, err)
+	}
+}
+
+// unread deals with a message that is due and cannot be read.
+func (s *Store) unread(l *agenda.Lease, id queue.ID, err error) {
+	s.index.Lock()
+	valid := s.index.Valid(l)
+	s.index.Unlock()
+	if !valid { // removed while it was read
+		return
+	}
+	if damaged(err) {
+		if failed := s.putAside(id, err); failed == nil {
+			return
+		}
+	}
+	s.log.Error("queue: message cannot be read now", "message", id, "err", err)
+	s.index.Lock()
+	defer s.index.Unlock()
+	s.index.End(l, time.Now().Add(unreadable))
+}
+
+func (l *lease) Entry() *queue.Entry  { return &l.o.Entry }
+func (l *lease) Content() io.ReaderAt { return &l.o.content }
+
+func (l *lease) Extend(ttl time.Duration) error {
+	l.s.index.Lock()
+	err := l.s.index.Extend(l.l, ttl)
+	l.s.index.Unlock()
+	if err != nil {
+		l.end()
+	}
+	return err
+}
+
+func (l *lease) Park(key string, until time.Time) error {
+	defer l.end()
+	l.s.index.Lock()
+	defer l.s.index.Unlock()
+	return l.s.index.Park(l.l, key, until)
+}
+
+func (l *lease) Checkpoint(_ context.Context, attempts []queue.Attempt) error {
+	if err := l.begin(); err != nil {
+		l.end()
+		return err
+	}
+	defer l.s.disown(l.id)
+	err := l.write(attempts, l.l.Due, false)
+	l.s.index.Lock()
+	l.s.index.Thaw(l.l)
+	l.s.index.Unlock()
+	return err
+}
+
+func (l *lease) Retry(_ context.Context, attempts []queue.Attempt, at time.Time) error {
+	defer l.end()
+	if err := l.begin(); err != nil {
+		return err
+	}
+	defer l.s.disown(l.id)
+	err := l.write(attempts, at, true)
+	l.s.index.Lock()
+	defer l.s.index.Unlock()
+	if err != nil {
+		at = l.l.Due
+	}
+	l.s.index.End(l.l, at)
+	return err
+}
+
+func (l *lease) Done(_ context.Context, attempts []queue.Attempt) error {
+	defer l.end()
+	if err := l.begin(); err != nil {
+		return err
+	}
+	defer l.s.disown(l.id)
+	err := journal.Check(attempts, len(l.o.Envelope.Recipients))
+	if err == nil {
+		err = l.s.finish(l.id)
+	}
+	if err != nil {
+		l.s.index.Lock()
+		l.s.index.End(l.l, l.l.Due)
+		l.s.index.Unlock()
+	}
+	return err
+}
+
+// end closes what the lease reads from.
+func (l *lease) end() {
+	if !l.ended {
+		l.ended = true
+		l.o.close()
+	}
+}
+
+// begin owns the message, and keeps the lease from running out meanwhile.
+func (l *lease) begin() error {
+	if err := l.s.own(context.Background(), l.id); err != nil {
+		return queue.ErrLeaseLost
+	}
+	l.s.index.Lock()
+	err := l.s.index.Freeze(l.l)
+	l.s.index.Unlock()
+	if err != nil {
+		l.s.disown(l.id)
+	}
+	return err
+}
+
+// write adds attempts to the journal. At the end of the lease it writes the
+// journal as a whole, so that the next one has one record to read.
+func (l *lease) write(attempts []queue.Attempt, due time.Time, last bool) error {
+	if err := journal.Check(attempts, len(l.o.Envelope.Recipients)); err != nil {
+		return err
+	}
+	l.s.index.Lock()
+	retried, at, held := l.l.Retried, l.l.RetryAt, l.s.index.Held(l.l.Slot)
+	l.s.index.Unlock()
+	now := journal.Add(l.journal, attempts)
+	st := &state{due: due, attempts: attempts}
+	flags := uint8(flagTried)
+	if held {
+		flags |= flagHeld
+	}
+	if retried {
+		st.due, st.retry = at, at
+		flags |= flagRetry
+		journal.SetDue(now, at)
+	}
+	if last {
+		full := &state{due: st.due, attempts: now}
+		if flags := flags&^flagRetry | flagFull; len(encodeState(full, flags)) <= l.s.maxRecord() {
+			return l.s.writeState(l.id, l.l.Slot, full, flags)
+		}
+	}
+	if err := l.s.writeState(l.id, l.l.Slot, st, flags); err != nil {
+		return err
+	}
+	l.journal = now
+	return nil
+}

@@ -1,0 +1,41 @@
+package segstore_test
+
+import (
+	"testing"
+
+	"github.com/sqmail/sqmail/internal/spoolfs/crashfs"
+	"github.com/sqmail/sqmail/queue"
+	"github.com/sqmail/sqmail/queue/queuetest"
+	"github.com/sqmail/sqmail/queue/segstore"
+)
+
+func open(t *testing.T, dir string, o *segstore.Options) *segstore.Store {
+	t.Helper()
+	s, err := segstore.Open(dir, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestContract(t *testing.T) {
+	queuetest.Run(t, func(t *testing.T) queue.Store { return open(t, t.TempDir(), nil) })
+}
+
+func TestContractWithSmallSegments(t *testing.T) {
+	queuetest.Run(t, func(t *testing.T) queue.Store { return open(t, "/queue", segstore.Small(&crashfs.FS{})) })
+}
+
+func TestDurability(t *testing.T) {
+	queuetest.RunDurable(t, func(t *testing.T) func() queue.Store {
+		dir := t.TempDir()
+		return func() queue.Store { return open(t, dir, nil) }
+	})
+}
+
+func TestDurabilityWithSmallSegments(t *testing.T) {
+	queuetest.RunDurable(t, func(t *testing.T) func() queue.Store {
+		fs := &crashfs.FS{}
+		return func() queue.Store { return open(t, "/queue", segstore.Small(fs)) }
+	})
+}

@@ -1,0 +1,39 @@
+package segstore
+
+// region is a part of a segment.
+type region struct{ from, to int64 }
+
+// walk finds the records in buf, which is what a segment has from the offset
+// base on, and calls visit with the sound ones in order. Where there is none
+// it looks for the next. It returns the offset behind the last record, and the
+// regions that were synced once and cannot be read now: those with the
+// beginning of a later batch behind them. What else cannot be read is a tail
+// torn by a crash, or of the segment's former use.
+func walk(buf []byte, base int64, nonce uint64, seq uint32, visit func(off int64, r record)) (end int64, damaged []region) {
+	var suspect []region
+	end = base
+	for pos := int64(0); pos+headerLen <= int64(len(buf)); {
+		r, ok := parseRecord(buf[pos:], nonce, seq)
+		if !ok {
+			suspect = extend(suspect, base+pos, base+pos+align)
+			pos += align
+			continue
+		}
+		if r.flags&flagBatch != 0 {
+			damaged = append(damaged, suspect...)
+			suspect = nil
+		}
+		visit(base+pos, r)
+		pos += r.size()
+		end = base + pos
+	}
+	return end, damaged
+}
+
+func extend(list []region, from, to int64) []region {
+	if n := len(list); n > 0 && list[n-1].to == from {
+		list[n-1].to = to
+		return list
+	}
+	return append(list, region{from, to})
+}
