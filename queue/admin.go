@@ -268,7 +268,7 @@ func (q *Queue) removeLater(ctx context.Context, e *Entry, recipients []int) (*r
 	j := q.jobs[e.ID]
 	q.mu.Unlock()
 	if j != nil {
-		j.waiter.tell()
+		tell(j.ready)
 	}
 	return r, q.Store.Retry(ctx, e.ID, time.Time{})
 }

@@ -204,27 +204,22 @@ func (r *report) envelope() *sqmail.Envelope {
 // mailDate is a date as qmail writes it.
 func mailDate(t time.Time) string { return t.UTC().Format("2 Jan 2006 15:04:05 -0000") }
 
-// inject sends the final report of a message, and removes the message: in one
-// step where the report goes to the Store.
-func (q *Queue) inject(r *report, j *job) error {
-	if id, err := q.pass(r); err != errToStore {
-		if err != nil {
-			return err
+// inject sends the final report of a message. Where it goes to the Store it
+// takes the message's place in one step: then the message is removed.
+func (q *Queue) inject(r *report) (removed bool, err error) {
+	id, err := q.pass(r)
+	if err == errToStore {
+		var n ID
+		n, err = q.commitReport(r, r.about.ID)
+		if errors.Is(err, ErrNotFound) {
+			return true, nil // an administrator was faster
 		}
-		q.logBounce(r, id)
-		if err := j.lease.Done(context.Background(), nil); err != nil && !j.noteLost(err) {
-			q.logTrouble("trouble removing a message", j.entry.ID, err)
-		}
-		return nil
-	}
-	id, err := q.commitReport(r, j.entry.ID)
-	if errors.Is(err, ErrNotFound) {
-		return nil // an administrator was faster
+		id, removed = n.String(), true
 	}
 	if err == nil {
-		q.logBounce(r, id.String())
+		q.logBounce(r, id)
 	}
-	return err
+	return removed, err
 }
 
 // injectDelay sends a report of delay.

@@ -19,7 +19,7 @@
 // No message outlives its lifetime by more than a minute, and none waits for
 // an attempt that has stalled: the Queue looks at the clock itself, and goes on
 // without a Deliverer that does not return. Messages that wait for a
-// destination are woken when it has room, and looked at every hour in any case.
+// destination are woken when it has room, and looked at every other hour in any case.
 //
 // A slow or dead destination holds up no other. A channel keeps slots for
 // destinations that have none yet, and for first attempts ([Queue].Concurrency).

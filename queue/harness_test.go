@@ -163,3 +163,40 @@ var (
 func always(o sqmail.Outcome) queue.DelivererFunc {
 	return func(_ context.Context, m *sqmail.Message) ([]sqmail.Outcome, error) { return outcomes(m, o) }
 }
+
+func newStore() *memstore.Store { return &memstore.Store{} }
+
+// box collects messages.
+type box struct {
+	mu   sync.Mutex
+	all  []string
+	envs []*sqmail.Envelope
+	err  error // what Receive answers
+}
+
+func (b *box) Receive(_ context.Context, env *sqmail.Envelope, body io.Reader) (sqmail.Receipt, error) {
+	text, err := io.ReadAll(body)
+	if err != nil {
+		return sqmail.Receipt{}, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.err != nil {
+		return sqmail.Receipt{}, b.err
+	}
+	b.all, b.envs = append(b.all, string(text)), append(b.envs, env)
+	return sqmail.Receipt{ID: "box"}, nil
+}
+
+func (b *box) messages() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return append([]string(nil), b.all...)
+}
+
+func (b *box) want(t *testing.T, n int) {
+	t.Helper()
+	if got := len(b.messages()); got != n {
+		t.Errorf("%d messages in the box, want %d", got, n)
+	}
+}

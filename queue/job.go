@@ -16,7 +16,8 @@ type job struct {
 	lease  Lease
 	entry  *Entry
 	waiter *waiter
-	free   func() // gives the lease's token back
+	free   func()        // gives the lease's token back
+	ready  chan struct{} // told of slots, and of what administrators ask
 
 	recipients []recipient
 	pending    int             // recipients that are not settled
@@ -28,6 +29,7 @@ type job struct {
 	lost  bool      // the lease is lost
 
 	troubled bool     // the store failed with it before
+	reported bool     // its report has been sent
 	removal  *removal // recipients that an administrator removes
 	asked    []int    // of those, what we know
 	dropped  atomic.Bool
@@ -48,17 +50,17 @@ type recipient struct {
 // begin starts the work on a message that has been leased.
 func (q *Queue) begin(lease Lease, free func()) {
 	now := time.Now()
-	j := &job{q: q, lease: lease, entry: lease.Entry(), free: free, extendAt: now.Add(extendAfter)}
-	j.waiter = q.shaper.begin(j.entry.ID)
+	j := &job{q: q, lease: lease, entry: lease.Entry(), free: free, ready: make(chan struct{}, 1), extendAt: now.Add(extendAfter)}
+	t, again := q.enter(j)
+	if !again.IsZero() {
+		_ = lease.Park("trouble", again) // if the lease is lost by now, all the better
+		free()
+		return
+	}
+	j.waiter = q.shaper.begin(j.entry.ID, j.ready)
 	j.expiry = q.expiry(j.entry)
-	if t := q.enter(j); t != nil {
-		if now.Before(t.until) {
-			q.shaper.end(j.waiter)
-			_ = lease.Park("trouble", t.until) // it has happened: a lost lease is no news
-			j.ended()
-			return
-		}
-		j.troubled, j.fresh = true, t.attempts
+	if t != nil {
+		j.troubled, j.fresh, j.reported = true, t.attempts, t.reported
 	}
 	if !j.plan(now) {
 		return
@@ -132,7 +134,7 @@ func (j *job) run() {
 			if len(j.running) > 0 {
 				j.checkpoint()
 			}
-		case <-j.waiter.ready:
+		case <-j.ready:
 			if j.dropped.Load() {
 				j.noteLost(ErrLeaseLost)
 			}
@@ -302,7 +304,7 @@ func (j *job) abandon() {
 		a.abandon()
 	}
 	j.running = nil
-	j.q.troubled(j.entry.ID, j.fresh)
+	j.q.troubled(j)
 	j.q.shaper.end(j.waiter)
 	_ = j.lease.Retry(context.Background(), nil, time.Now().Add(parkTime))
 	j.ended()

@@ -93,7 +93,7 @@ const (
 	extendAfter = time.Minute      // renewed that often
 	overtime    = 45 * time.Second // what an attempt may use of the minute after the lifetime
 	grace       = 10 * time.Second // what a cancelled attempt gets to return
-	parkTime    = time.Hour        // parked messages are looked at that often, come what may
+	parkTime    = time.Hour        // parked messages are looked at after that, or twice that, come what may
 	refusedTime = 10 * time.Minute // the same for those that are in no line
 	bounceRetry = 123 * time.Second
 )

@@ -1,23 +1,33 @@
 package queue
 
-// enter makes a job known, so that an administrator can reach it, and tells
-// it what is known of its message.
-func (q *Queue) enter(j *job) (t *trouble) {
+import "time"
+
+// enter makes a job known, so that an administrator can reach it, and returns
+// what is known of its message. If that is not to be touched yet, enter only
+// says when it is: the store failed with it, or another job has it still, one
+// that has lost its lease and is about to tell what it knows.
+func (q *Queue) enter(j *job) (t *trouble, again time.Time) {
 	id := j.entry.ID
+	now := time.Now()
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if q.jobs[id] != nil {
+		return nil, now.Add(time.Second)
+	}
+	t = q.troubles[id]
+	if t != nil && now.Before(t.until) {
+		return nil, t.until
+	}
 	q.jobs[id] = j
 	j.removal = q.removals[id]
-	return q.troubles[id]
+	return t, time.Time{}
 }
 
 // leave undoes enter.
 func (q *Queue) leave(j *job) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if id := j.entry.ID; q.jobs[id] == j {
-		delete(q.jobs, id)
-	}
+	delete(q.jobs, j.entry.ID)
 }
 
 // dropped stops the work on a message that has been removed.
@@ -29,7 +39,7 @@ func (q *Queue) dropped(id ID) {
 	q.mu.Unlock()
 	if j != nil {
 		j.dropped.Store(true)
-		j.waiter.tell()
+		tell(j.ready)
 	}
 }
 

@@ -177,7 +177,7 @@ func (j *job) giveBack(now time.Time) {
 
 // park hands the message over to the line that it stands in.
 func (j *job) park(now time.Time) {
-	until := now.Add(parkTime)
+	until := now.Add(parkTime + time.Duration(j.entry.ID%1000)*parkTime/1000) // not all at once
 	if j.waiter.refused {
 		until = now.Add(refusedTime)
 	}
@@ -185,12 +185,12 @@ func (j *job) park(now time.Time) {
 		until = earliest(until, next)
 	}
 	err := j.lease.Park(j.waiter.key, earliest(until, j.untilDelay(now)))
-	if err != nil {
+	if !j.store("parking a message", err) {
 		j.q.shaper.end(j.waiter)
-	} else {
-		j.q.shaper.parked(j.waiter)
+		return
 	}
-	j.store("parking a message", err)
+	j.ended() // before somebody wakes it
+	j.q.shaper.parked(j.waiter)
 }
 
 // close ends the lease of a message whose recipients are all settled: it is
@@ -198,24 +198,34 @@ func (j *job) park(now time.Time) {
 func (j *job) close() {
 	j.q.shaper.end(j.waiter)
 	r := j.q.report(j)
-	if r == nil {
-		err := j.lease.Done(context.Background(), j.fresh)
-		if j.store("removing a message", err) {
-			j.q.logEnd(j.entry)
-		}
+	if r == nil || j.reported {
+		j.remove()
 		return
 	}
 	if j.checkpoint(); j.lost {
 		j.fenced()
 		return
 	}
-	if err := j.q.inject(r, j); err != nil {
+	removed, err := j.q.inject(r)
+	switch {
+	case err != nil:
 		j.q.logTrouble("trouble injecting bounce message, will try later", j.entry.ID, err)
 		err = j.lease.Retry(context.Background(), j.fresh, time.Now().Add(bounceRetry))
 		j.store("giving a message back", err)
-		return
+	case removed:
+		j.eased()
+		j.q.logEnd(j.entry)
+	default:
+		j.reported = true
+		j.remove()
 	}
-	j.q.logEnd(j.entry)
+}
+
+func (j *job) remove() {
+	err := j.lease.Done(context.Background(), j.fresh)
+	if j.store("removing a message", err) {
+		j.q.logEnd(j.entry)
+	}
 }
 
 // store looks at how the lease's end went. What the store did not take is
@@ -228,7 +238,7 @@ func (j *job) store(doing string, err error) bool {
 	case j.noteLost(err):
 		j.fenced()
 	default:
-		j.q.troubled(j.entry.ID, j.fresh)
+		j.q.troubled(j)
 		j.q.logTrouble("trouble "+doing, j.entry.ID, err)
 	}
 	return false
@@ -245,6 +255,6 @@ func (j *job) fenced() {
 	m, err := j.q.Store.Open(context.Background(), j.entry.ID)
 	if err == nil {
 		m.Close()
-		j.q.troubled(j.entry.ID, j.fresh)
+		j.q.troubled(j)
 	}
 }

@@ -51,7 +51,6 @@ type shaper struct {
 type waiter struct {
 	id      ID
 	account string
-	ready   chan struct{}
 
 	// The holder of the lease alone uses these.
 	key     string
@@ -60,6 +59,7 @@ type waiter struct {
 
 	// The shaper's lock guards these.
 	held  bool
+	ready chan struct{}
 	spots map[*destination]spot
 	slots []*slot // kept for it
 }
@@ -78,16 +78,17 @@ func (w *waiter) leave(d *destination) {
 	}
 }
 
-// begin returns the waiter of a message that has just been leased.
-func (s *shaper) begin(id ID) *waiter {
+// begin returns the waiter of a message that has just been leased. It tells
+// ready of slots.
+func (s *shaper) begin(id ID, ready chan struct{}) *waiter {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w := s.waiters[id]
 	if w == nil {
-		return &waiter{id: id, held: true, ready: make(chan struct{}, 1)}
+		return &waiter{id: id, held: true, ready: ready}
 	}
 	delete(s.coming, w)
-	w.held, w.refused = true, false
+	w.held, w.refused, w.ready = true, false, ready
 	return w
 }
 
@@ -186,7 +187,7 @@ func (s *shaper) serve(ch *channel, now time.Time) {
 		w := l.pop()
 		w.slots = append(w.slots, s.take(l.d, c, now))
 		if w.held {
-			w.tell()
+			tell(w.ready)
 		} else {
 			s.coming[w] = struct{}{}
 			s.granted = append(s.granted, w)
@@ -194,9 +195,10 @@ func (s *shaper) serve(ch *channel, now time.Time) {
 	}
 }
 
-func (w *waiter) tell() {
+// tell wakes who waits for c, or will.
+func tell(c chan<- struct{}) {
 	select {
-	case w.ready <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }

@@ -7,6 +7,7 @@ import "time"
 // and when to bother the store with it again.
 type trouble struct {
 	attempts []Attempt
+	reported bool // its report has been sent
 	pause    time.Duration
 	until    time.Time
 }
@@ -17,7 +18,8 @@ const (
 )
 
 // troubled notes that the store failed with a message.
-func (q *Queue) troubled(id ID, attempts []Attempt) {
+func (q *Queue) troubled(j *job) {
+	id := j.entry.ID
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	t := q.troubles[id]
@@ -28,7 +30,7 @@ func (q *Queue) troubled(id ID, attempts []Attempt) {
 		t = &trouble{}
 		q.troubles[id] = t
 	}
-	t.attempts = attempts
+	t.attempts, t.reported = j.fresh, j.reported
 	t.pause = min(max(2*t.pause, time.Second), time.Minute)
 	t.until = time.Now().Add(t.pause)
 	if len(q.troubles) >= manyTroubles {
