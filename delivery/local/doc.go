@@ -22,6 +22,6 @@
 //   - Programs run only if [Agent.Programs] is set, in a process group of their
 //     own, for a limited time, with bounded output.
 //
-// Everything runs under the user id of the process, which should not be root:
-// the package changes no ids.
+// Everything runs under the user id of the process; the package changes no ids.
+// That should not be root: it delivers only to homes that are root's own.
 package local

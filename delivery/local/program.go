@@ -73,7 +73,11 @@ func (j *job) toProgram(ctx context.Context, command string) error {
 		return fail(err, "Unable to run %s: %s. (#4.3.0)", shell, reason(err))
 	}
 	status := cmd.ProcessState.Sys().(syscall.WaitStatus)
-	if limited.Err() != nil && !(status.Exited() && status.ExitStatus() == 0) {
+	done := status.Exited() && status.ExitStatus() == 0
+	switch {
+	case ctx.Err() != nil && !done:
+		return fail(ctx.Err(), "Delivery was interrupted. (#4.3.0)")
+	case limited.Err() != nil && !done:
 		return fail(limited.Err(), "Program was stopped: it ran for too long. (#4.3.0)")
 	}
 	return j.verdict(ctx, status, command)

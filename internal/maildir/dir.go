@@ -48,7 +48,8 @@ func (d Dir) Open(e Entry) (*os.File, error) {
 }
 
 // WireSize returns the size of a message as it is sent: each line, the last
-// one too, ends in CRLF. It reads the message unless e.Wire tells.
+// one too, ends in CRLF; a line that is stored with CRLF is sent as it is. It
+// reads the message unless e.Wire tells.
 func (d Dir) WireSize(e Entry) (int64, error) {
 	if e.Wire >= 0 {
 		return e.Wire, nil
