@@ -32,7 +32,7 @@ const anyBounce = "!@"
 // remote returns the route of a recipient that is not local.
 func (r *Router) remote(reverse, to sqmail.Path, p *Plan) sqmail.Route {
 	route := sqmail.Route{Channel: sqmail.ChannelRemote, Destination: lower(to.Domain)}
-	relay, found := r.bySender(ExpandVERP(reverse, to), p)
+	relay, found := r.bySender(reverse, to, p)
 	if !found && reverse.IsNull() {
 		relay, found = r.byKey(anyBounce, anyBounce, p)
 		found = found && relay.Host != ""
@@ -50,12 +50,12 @@ func (r *Router) remote(reverse, to sqmail.Path, p *Plan) sqmail.Route {
 	return route
 }
 
-// bySender looks a reverse-path up in Senders.
-func (r *Router) bySender(reverse sqmail.Path, p *Plan) (sqmail.Relay, bool) {
+// bySender looks the reverse-path of a recipient's copy up in Senders.
+func (r *Router) bySender(reverse, to sqmail.Path, p *Plan) (sqmail.Relay, bool) {
 	if len(r.tables.senders) == 0 {
 		return sqmail.Relay{}, false
 	}
-	address := lower(reverse.Unquoted())
+	address := lower(expandVERP(reverse, to).Unquoted())
 	for i := 0; i <= len(address); i++ {
 		if i > 0 && i < len(address) && address[i] != '@' && address[i] != '.' {
 			continue

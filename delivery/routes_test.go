@@ -72,6 +72,8 @@ func TestChoiceOfRelay(t *testing.T) {
 		{senders, "a@org", "u@x", sqmail.Relay{Host: "rest", Port: 99}},
 		{senders, "", "u@x", sqmail.Relay{Host: "rest", Port: 99}},
 		{tables{senders: table{"list-u=x@example.com": "verp"}}, "list-@example.com-@[]", "u@x", sqmail.Relay{Host: "verp"}},
+		{tables{senders: table{".com-@[]": "raw"}}, "list-@example.com-@[]", "u@x", mx},
+		{tables{senders: table{"x-@[]": "raw"}}, "x-@[]", "u@x", sqmail.Relay{Host: "raw"}},
 	} {
 		r := &delivery.Router{Routes: c.tables.routes(t)}
 		routing, err := r.Route(t.Context(), &sqmail.Envelope{ReversePath: sqmail.PathOf(c.from)}, sqmail.PathOf(c.to))

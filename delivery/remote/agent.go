@@ -30,7 +30,8 @@ type Agent struct {
 
 	// Source chooses, for a reverse-path, the address that we call from and
 	// the name that we call ourselves. Nil: the system's choice, HelloName.
-	// Its error defers the message.
+	// Its error defers the message, in the words of the error's Reply if it
+	// is an sqmail.Error.
 	Source func(reversePath sqmail.Path) (Source, error)
 
 	// IsOwn reports whether an address is this host's: mail exchangers at it,

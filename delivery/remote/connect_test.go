@@ -334,11 +334,17 @@ func TestSource(t *testing.T) {
 			})
 		})
 	}
-	bubble(t, func(t *testing.T, w *world) {
-		a := w.agent()
-		a.Source = func(sqmail.Path) (remote.Source, error) { return remote.Source{}, errors.New("no such file") }
-		if got := one(t, a); got != "ZUnable to read control files. (#4.3.0)\n" || len(w.calls()) > 0 {
-			t.Errorf("%q", got)
-		}
-	})
+	for want, err := range map[string]error{
+		"ZUnable to read control files. (#4.3.0)\n": errors.New("no such file"),
+		"ZInvalid ipaddr in control/domainips (#4.3.0)\n": &sqmail.Error{Class: sqmail.Rejection,
+			Reply: sqmail.Reply{Code: 451, Enhanced: sqmail.EnhancedCode{4, 3, 0}, Text: "Invalid ipaddr in control/domainips"}},
+	} {
+		bubble(t, func(t *testing.T, w *world) {
+			a := w.agent()
+			a.Source = func(sqmail.Path) (remote.Source, error) { return remote.Source{}, err }
+			if got := one(t, a); got != want || len(w.calls()) > 0 {
+				t.Errorf("%q", got)
+			}
+		})
+	}
 }

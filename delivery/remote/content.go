@@ -61,7 +61,7 @@ func (s *scan) chunk(b []byte) {
 	if s.inHeader {
 		s.header(b)
 	}
-	s.eightBit = s.eightBit || !isASCII8(b)
+	s.eightBit = s.eightBit || !allASCII(b)
 	s.last = b[len(b)-1]
 }
 
@@ -80,8 +80,8 @@ func (s *scan) header(b []byte) {
 	}
 }
 
-// isASCII8 is isASCII for long texts: no branch per octet.
-func isASCII8(b []byte) bool {
+// allASCII is isASCII for long texts: without a branch for each octet.
+func allASCII(b []byte) bool {
 	var all byte
 	for _, c := range b {
 		all |= c

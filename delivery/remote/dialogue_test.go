@@ -86,7 +86,7 @@ func TestReplies(t *testing.T) {
 					t.Errorf("got  %q\nwant %q", got, tt.want)
 				}
 				w.done(a)
-				if ended := !strings.Contains(tt.script, "close") && !strings.Contains(tt.script, "421"); ended && w.quits != 1 {
+				if ended := !strings.Contains(tt.script, "close") && !strings.Contains(tt.script, "421"); ended && w.ended() != 1 {
 					t.Error("the session did not end with QUIT")
 				}
 			})

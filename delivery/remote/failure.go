@@ -1,6 +1,8 @@
 package remote
 
 import (
+	"errors"
+
 	"github.com/sqmail/sqmail"
 )
 
@@ -77,7 +79,22 @@ func unreadable(err error) *failure {
 }
 
 func misconfigured(err error) *failure {
-	return &failure{text: "Unable to read control files. (#4.3.0)", err: err}
+	return said(err, deferral("Unable to read control files. (#4.3.0)"))
+}
+
+// said makes a deferral in the words of an error that has some for the outside
+// (see sqmail.Error), else in those given.
+func said(err error, otherwise *failure) *failure {
+	otherwise.err = err
+	e, ok := errors.AsType[*sqmail.Error](err)
+	if !ok || e.Reply.Text == "" {
+		return otherwise
+	}
+	otherwise.text = e.Reply.Text
+	if e.Reply.Enhanced[0] == 4 {
+		otherwise.text += " (#" + e.Reply.Enhanced.String() + ")"
+	}
+	return otherwise
 }
 
 // visible returns text from a message or a configuration as reports show it.

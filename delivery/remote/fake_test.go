@@ -18,6 +18,13 @@ import (
 
 	"github.com/sqmail/sqmail"
 	"github.com/sqmail/sqmail/delivery/remote"
+	"github.com/sqmail/sqmail/resolver"
+)
+
+var (
+	_ remote.Resolver = (*resolver.Client)(nil)
+	_ remote.Resolver = (*net.Resolver)(nil)
+	_ remote.Dialer   = (*net.Dialer)(nil)
 )
 
 // world is a DNS and the hosts that it leads to, in memory. It works inside a
@@ -51,14 +58,10 @@ func newWorld(t testing.TB) *world {
 
 var errSoft = errors.New("the DNS is down")
 
-type noData struct{ error }
-
-func (noData) NoData() bool { return true }
-
 func notFound(name string, exists bool) error {
 	e := &net.DNSError{Err: "no such host", Name: name, IsNotFound: true}
 	if exists {
-		e.UnwrapErr = noData{errors.New("no data")}
+		e.UnwrapErr = resolver.ErrNoData
 	}
 	return e
 }
@@ -208,6 +211,12 @@ func (w *world) calls() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return append([]string(nil), w.dialed...)
+}
+
+func (w *world) ended() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.quits
 }
 
 // agent returns an Agent that lives in w, for as long as the test.

@@ -20,7 +20,7 @@ func (d *delivery) settle(t *transaction) (again []int) {
 			final++
 			continue
 		}
-		if tooMany(t.answers[i]) && t.accepted() > 0 && !t.session.broken {
+		if tooMany(t.answers[i]) && t.final == nil && !t.session.broken {
 			again = append(again, to)
 			continue
 		}

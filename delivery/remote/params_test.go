@@ -231,13 +231,18 @@ func TestLMTP(t *testing.T) {
 			"ZConnected to 192.0.2.1 but connection died. Possible duplicate! (#4.4.2)\n",
 		}
 		for i, o := range deliver(t, a, m) {
-			got := short(o)
-			if i == 1 {
-				got, _, _ = strings.Cut(got, "Connected") // what became of the message follows
-			}
-			if got != want[i] {
+			if got := short(o); got != want[i] {
 				t.Errorf("recipient %d: %q", i, got)
 			}
+		}
+		w.done(a)
+	})
+	bubble(t, func(t *testing.T, w *world) { // a peer that wants the message for nobody
+		w.hosts["192.0.2.1:24"] = []string{"S: 220 x\nC: LHLO me.test\nS: 250-x\nS: 250 PIPELINING\n" + group + "S: 250 ok\nS: 550 who\nS: 354 go\nhang"}
+		a, m := w.agent(), message(mail, "u@x.test")
+		m.Route.Relay = sqmail.Relay{Host: "192.0.2.1", Protocol: "lmtp"}
+		if got := short(deliver(t, a, m)[0]); got != "D192.0.2.1 does not like recipient.\nRemote host said: 550 who\nGiving up on 192.0.2.1.\n" {
+			t.Errorf("%q", got)
 		}
 		w.done(a)
 	})

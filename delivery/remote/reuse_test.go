@@ -149,13 +149,13 @@ func TestIdleConnectionsAreBounded(t *testing.T) {
 			deliver(t, a, m)
 		}
 		synctest.Wait()
-		if w.quits != 2 {
-			t.Errorf("%d sessions have ended, want 2 of 4", w.quits)
+		if w.ended() != 2 {
+			t.Errorf("%d sessions have ended, want 2 of 4", w.ended())
 		}
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
-		if w.quits != 4 {
-			t.Errorf("%d sessions have ended, want 4", w.quits)
+		if w.ended() != 4 {
+			t.Errorf("%d sessions have ended, want 4", w.ended())
 		}
 		w.done(a)
 	})

@@ -312,6 +312,12 @@ func TestPolicyIsToldAndObeyed(t *testing.T) {
 		if got := one(t, a); got != noConn {
 			t.Errorf("no host may be called: %q", got)
 		}
+		a.TLS = remote.TLSPolicyFunc(func(context.Context, remote.TLSTarget) (*remote.TLSRule, error) {
+			return nil, &sqmail.Error{Reply: sqmail.Reply{Text: "TLSA lookup failed", Enhanced: sqmail.EnhancedCode{4, 7, 5}}}
+		})
+		if got := one(t, a); got != "ZTLSA lookup failed (#4.7.5)\n" {
+			t.Errorf("%q", got)
+		}
 		w.done(a)
 	})
 }
@@ -347,6 +353,8 @@ func TestRequireTLS(t *testing.T) {
 		{"no TLS", greets, "", nil, "ZI wasn't able to negotiate a TLS connection with: x.test. (#4.7.4)\n"},
 		{"nobody knows the CA", startsTLS + "close", "mx.x.test", nil, "ZUnable to verify X.500 certificate from: x.test. (#4.7.5)\n"},
 		{"REQUIRETLS not offered", startsTLS + helloAgain, "x.test", ca.pool, "DConnected to 192.0.2.1 but it does not offer REQUIRETLS (#5.7.30)\n"},
+		{"a rule that is not enough", startsTLS + "close", "other.test", ca.pool, "ZUnable to validate X.500 certificate Subject for: x.test. (#4.7.5)\n"},
+		{"the exchanger's name will do", startsTLS + helloAgain, "mx.x.test", ca.pool, "DConnected to 192.0.2.1 but it does not offer REQUIRETLS (#5.7.30)\n"},
 		{"all well", startsTLS + "C: EHLO me.test\nS: 250-x\nS: 250 REQUIRETLS\n" + strings.Replace(sends, "me.test>", "me.test> REQUIRETLS", 1), "x.test", ca.pool, acceptedTLS},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -355,7 +363,7 @@ func TestRequireTLS(t *testing.T) {
 				w.hosts["192.0.2.1:25"] = []string{tt.script}
 				a, m := w.agent(), message(mail, "u@x.test")
 				if tt.roots != nil {
-					a.TLS = policy(&remote.TLSRule{Mode: remote.TLSRequired, VerifyChain: true, VerifyName: true, Roots: tt.roots})
+					a.TLS = policy(&remote.TLSRule{Mode: remote.TLSRequired, Roots: tt.roots})
 				}
 				m.Envelope.RequireTLS = true
 				if got := short(deliver(t, a, m)[0]); got != tt.want {

@@ -21,7 +21,8 @@ import (
 // A nil rule is the zero rule. Connections are shared by deliveries that get
 // the same pointer (or nil) for the same destination: a policy returns the
 // same for as long as nothing has changed. With an error the host is not
-// called, and the recipients are deferred if no other host takes them.
+// called, and the recipients are deferred if no other host takes them; the
+// report has the words of the error's Reply, if it is an [sqmail.Error].
 //
 // DANE (RFC 7672) and MTA-STS (RFC 8461) are policies: they find the rule for
 // a host in the DNS, or refuse a host that the domain's policy does not list.
@@ -127,6 +128,20 @@ const (
 	errSubject       certError = "Unable to validate X.500 certificate Subject for: "
 	errFingerprint   certError = "No pinned fingerprint matches the X.509 certificate from: "
 )
+
+// required returns a rule for messages with REQUIRETLS: r if it makes sure who
+// the peer is, else a stricter one.
+func (r *TLSRule) required() *TLSRule {
+	if r == nil {
+		return requireTLS
+	}
+	if r.Mode == TLSRequired && (r.VerifyName || r.Pins != nil || r.Verify != nil) {
+		return r
+	}
+	strict := *r
+	strict.Mode, strict.VerifyChain, strict.VerifyName, strict.HostCounts = TLSRequired, true, true, true
+	return &strict
+}
 
 const defaultMaxDepth = 10
 

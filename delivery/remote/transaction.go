@@ -195,7 +195,11 @@ func (t *transaction) accepted() int {
 // was sent DATA and agreed gets an empty message (RFC 2920, 3.1).
 func (t *transaction) giveUp() *failure {
 	s := t.session
-	if t.data.code/100 == 3 {
+	switch {
+	case t.data.code/100 != 3:
+	case s.call.lmtp:
+		s.broken = true // it would not answer for nobody (RFC 2033, 4.2)
+	default:
 		if _, err := s.command("."); err == nil {
 			s.reset = false
 		}
