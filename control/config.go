@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/sqmail/sqmail/auth/userfile"
 	"github.com/sqmail/sqmail/delivery"
 	"github.com/sqmail/sqmail/filter"
 )
@@ -103,7 +102,7 @@ type Config struct {
 	// Problems are the warnings: what is doubtful but can be used.
 	Problems []Problem
 
-	verifier *userfile.Verifier
+	verifier *verifier
 	routes   delivery.Routes
 	locals   map[string]bool // in lower case
 	rcptList *filter.List
@@ -147,7 +146,7 @@ func (s *source) config(home string) *Config {
 	s.routes(c)
 	c.Services = s.services(c)
 	c.Users = s.users(c)
-	c.verifier = &userfile.Verifier{File: c.Users.File, IsLocal: c.IsLocal}
+	c.verifier = s.verifier(c)
 	return c
 }
 

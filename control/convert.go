@@ -4,7 +4,6 @@ import (
 	"strings"
 
 	"github.com/sqmail/sqmail"
-	"github.com/sqmail/sqmail/auth/userfile"
 	"github.com/sqmail/sqmail/queue"
 )
 
@@ -13,10 +12,6 @@ func (c *Config) Greeting() (host, text string) {
 	host, text = cutWord(c.SMTPGreeting)
 	return host, strings.TrimLeft(text, " \t")
 }
-
-// Verifier returns what checks the passwords of Users, always the same. It takes
-// NAME@DOMAIN for NAME if the domain is in Locals.
-func (c *Config) Verifier() *userfile.Verifier { return c.verifier }
 
 // Bounces returns how the queue reports to senders.
 func (c *Config) Bounces() queue.Bounces {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"github.com/sqmail/sqmail/auth/authuser"
 	"github.com/sqmail/sqmail/auth/userfile"
 	"github.com/sqmail/sqmail/delivery/local"
 	"github.com/sqmail/sqmail/internal/maildir"
@@ -34,7 +35,9 @@ func (s *source) users(c *Config) *Users {
 	const accounts, assign = "users/accounts", "users/assign"
 	u := &Users{File: fileOf(c.Home), Alias: filepath.Join(c.Home, "alias")}
 	if text, found := s.read(accounts); found {
-		s.checkAccounts(accounts, text, c.Home)
+		if _, err := userfile.Parse(bytes.NewReader(text), accounts, c.Home); err != nil {
+			s.parseErrors(accounts, err)
+		}
 	}
 	text, found := s.read(assign)
 	if found {
@@ -54,23 +57,21 @@ func fileOf(home string) *userfile.File {
 	return &userfile.File{Path: filepath.Join(home, "users", "accounts"), Root: home}
 }
 
-// checkAccounts tells what is wrong with users/accounts.
-func (s *source) checkAccounts(file string, text []byte, home string) {
-	_, err := userfile.Parse(bytes.NewReader(text), file, home)
-	if err == nil {
-		return
-	}
-	for _, err := range unjoin(err) {
-		if pe, ok := errors.AsType[*userfile.ParseError](err); ok {
-			s.fatal(file, pe.Line, "%v", pe.Err)
+// parseErrors tells what a parser of package auth found wrong with a file.
+func (s *source) parseErrors(file string, err error) {
+	for _, err := range unjoined(err) {
+		if e, ok := errors.AsType[*userfile.ParseError](err); ok {
+			s.fatal(file, e.Line, "%v", e.Err)
+		} else if e, ok := errors.AsType[*authuser.ParseError](err); ok {
+			s.fatal(file, e.Line, "%v", e.Err)
 		} else {
 			s.fatal(file, 0, "%v", err)
 		}
 	}
 }
 
-// unjoin undoes errors.Join.
-func unjoin(err error) []error {
+// unjoined undoes errors.Join.
+func unjoined(err error) []error {
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		return joined.Unwrap()
 	}
