@@ -12,6 +12,7 @@ import (
 type life struct {
 	mu       sync.Mutex
 	running  bool
+	endLoop  func()        // ends the waiting for leases
 	stopping chan struct{} // closed: no new attempts
 	ended    chan struct{} // closed: Run has returned
 	shutdown bool          // somebody else says when running attempts are cancelled
@@ -50,6 +51,9 @@ func (l *life) stop(shutdown bool) (running bool) {
 	if !l.stopped() {
 		close(l.stopping)
 	}
+	if l.running {
+		l.endLoop()
+	}
 	return l.running
 }
 
@@ -60,13 +64,16 @@ func (l *life) runs() bool {
 	return l.running && !l.stopped()
 }
 
-func (l *life) start() error {
+func (l *life) start(endLoop context.CancelFunc) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.running {
 		return errors.New("queue: Run was called twice")
 	}
-	l.running = true
+	l.running, l.endLoop = true, endLoop
+	if l.stopped() {
+		endLoop()
+	}
 	return nil
 }
 
@@ -79,39 +86,17 @@ func (q *Queue) Run(ctx context.Context) error {
 		return errors.New("queue: Run needs a Store and a Deliverer")
 	}
 	q.init()
-	if err := q.life.start(); err != nil {
+	loop, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if err := q.life.start(cancel); err != nil {
 		return err
 	}
 	defer close(q.life.ended)
-	loop, cancel := context.WithCancel(ctx)
-	defer cancel()
-	var helpers sync.WaitGroup
-	helpers.Go(func() {
-		defer cancel()
-		q.sweep(loop)
-	})
 	err := q.dispatch(loop)
 	q.life.stop(false)
 	q.shaper.close()
 	q.drain()
-	helpers.Wait()
 	return err
-}
-
-// sweep returns when the Queue stops or ctx ends.
-func (q *Queue) sweep(ctx context.Context) {
-	t := time.NewTicker(comeForSlot)
-	defer t.Stop()
-	for {
-		select {
-		case <-t.C:
-			q.shaper.sweep()
-		case <-q.life.stopping:
-			return
-		case <-ctx.Done():
-			return
-		}
-	}
 }
 
 // dispatch leases what is due and starts work on it.

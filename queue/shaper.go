@@ -43,6 +43,7 @@ type shaper struct {
 	waiters      map[ID]*waiter
 	coming       map[*waiter]struct{} // woken for a slot, not leased yet
 	granted      []*waiter            // of those, the ones still to be woken
+	sweeper      *time.Timer
 	closed       bool
 }
 
@@ -189,9 +190,17 @@ func (s *shaper) serve(ch *channel, now time.Time) {
 		if w.held {
 			tell(w.ready)
 		} else {
-			s.coming[w] = struct{}{}
-			s.granted = append(s.granted, w)
+			s.call(w)
 		}
+	}
+}
+
+// call has a parked message woken for its slot.
+func (s *shaper) call(w *waiter) {
+	s.granted = append(s.granted, w)
+	s.coming[w] = struct{}{}
+	if s.sweeper == nil && !s.closed {
+		s.sweeper = time.AfterFunc(comeForSlot, s.sweep)
 	}
 }
 
@@ -255,8 +264,7 @@ func (s *shaper) parked(w *waiter) {
 	s.mu.Lock()
 	w.held = false
 	if len(w.slots) > 0 || s.closed {
-		s.coming[w] = struct{}{}
-		s.granted = append(s.granted, w)
+		s.call(w)
 	}
 	s.unlockAndWake()
 }
@@ -304,9 +312,13 @@ func (s *shaper) sweep() {
 	s.mu.Lock()
 	now := time.Now()
 	for w := range s.coming {
-		if len(w.slots) == 0 || now.Sub(w.slots[0].since) > comeForSlot {
+		if len(w.slots) == 0 || now.Sub(w.slots[0].since) >= comeForSlot {
 			s.drop(w)
 		}
+	}
+	s.sweeper = nil
+	if len(s.coming) > 0 && !s.closed {
+		s.sweeper = time.AfterFunc(comeForSlot, s.sweep)
 	}
 	s.unlockAndWake()
 }
@@ -429,6 +441,9 @@ func (s *shaper) setConcurrency(name string, n int) {
 func (s *shaper) close() {
 	s.mu.Lock()
 	s.closed = true
+	if s.sweeper != nil {
+		s.sweeper.Stop()
+	}
 	for _, d := range s.destinations {
 		if d.timer != nil {
 			d.timer.Stop()
