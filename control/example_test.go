@@ -19,7 +19,7 @@ func Example() {
 	defer os.RemoveAll(parent)
 	home := filepath.Join(parent, "qmail")
 
-	if err := control.Init(home, control.InitOptions{Me: "mx.example.org"}); err != nil {
+	if err := control.Init(home, "mx.example.org", control.InitOptions{}); err != nil {
 		fmt.Println(err)
 		return
 	}

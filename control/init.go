@@ -13,9 +13,6 @@ import (
 
 // InitOptions say what [Init] makes.
 type InitOptions struct {
-	// Me is the full name of the host. It must be given.
-	Me string
-
 	// Host is the address that the services listen at. "": all addresses.
 	Host string
 
@@ -28,19 +25,20 @@ type InitOptions struct {
 	Postmaster string
 }
 
-// Init makes a home that can be served from: control files, a certificate that
-// is signed by itself, aliases, and the directories for users and queue.
+// Init makes a home for the host with the full name me that can be served from:
+// control files, a certificate that is signed by itself, aliases, and the
+// directories for users and queue.
 //
 // It changes nothing that exists, and the error wraps [fs.ErrExist] if there is
 // a home already: control/me, which Init writes last. What it was cut off from,
 // by an error or a power cut, it goes on with when it is called again.
-func Init(home string, o InitOptions) error {
+func Init(home, me string, o InitOptions) error {
 	home, err := filepath.Abs(home)
 	if err != nil {
 		return err
 	}
-	if !validHost(o.Me) {
-		return fmt.Errorf("control: %.80q is no host name", o.Me)
+	if !validHost(me) {
+		return fmt.Errorf("control: %.80q is no host name", me)
 	}
 	if strings.ContainsAny(o.Postmaster, "\r\n\x00") || strings.HasPrefix(o.Postmaster, " ") {
 		return fmt.Errorf("control: %.80q is no address", o.Postmaster)
@@ -49,7 +47,7 @@ func Init(home string, o InitOptions) error {
 		return fmt.Errorf("control: %s is a home already: %w", home, fs.ErrExist)
 	}
 	m := &maker{home: home}
-	m.makeHome(&o)
+	m.makeHome(me, &o)
 	if m.err != nil {
 		return fmt.Errorf("control: %w", m.err)
 	}
@@ -62,7 +60,7 @@ type maker struct {
 	err  error
 }
 
-func (m *maker) makeHome(o *InitOptions) {
+func (m *maker) makeHome(me string, o *InitOptions) {
 	if m.err = os.MkdirAll(m.home, 0o755); m.err != nil {
 		return
 	}
@@ -81,15 +79,15 @@ func (m *maker) makeHome(o *InitOptions) {
 		m.file("alias/.qmail-"+name, alias, 0o644)
 	}
 	m.file("users/accounts", accountsText, 0o640)
-	m.certificate(o.Me)
-	m.file("control/locals", o.Me+"\n", 0o644)
-	m.file("control/rcpthosts", o.Me+"\n", 0o644)
+	m.certificate(me)
+	m.file("control/locals", me+"\n", 0o644)
+	m.file("control/rcpthosts", me+"\n", 0o644)
 	m.file("control/rules.smtpd", rulesText, 0o644)
 	m.file("control/services", servicesText(o), 0o644)
 	for _, dir := range []string{"alias", "users", "ssl", "control", ""} {
 		m.do(func() error { return syncDir(m.path(dir)) })
 	}
-	m.file("control/me", o.Me+"\n", 0o644)
+	m.file("control/me", me+"\n", 0o644)
 	m.do(func() error { return syncDir(m.path("control")) })
 }
 

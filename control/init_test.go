@@ -1,8 +1,6 @@
 package control_test
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"io/fs"
 	"os"
@@ -14,12 +12,12 @@ import (
 )
 
 func TestInitMakesASoundHome(t *testing.T) {
-	for _, o := range []control.InitOptions{
-		{Me: "mx.example.org"},
-		{Me: strings.Repeat("long.", 20) + "example.org", Host: "127.0.0.1", HighPorts: true, Postmaster: "joe"},
+	for me, o := range map[string]control.InitOptions{
+		"mx.example.org": {},
+		strings.Repeat("long.", 20) + "example.org": {Host: "127.0.0.1", HighPorts: true, Postmaster: "joe"},
 	} {
 		dir := filepath.Join(t.TempDir(), "a", "home")
-		if err := control.Init(dir, o); err != nil {
+		if err := control.Init(dir, me, o); err != nil {
 			t.Fatal(err)
 		}
 		if problems := control.Check(dir); len(problems) > 0 {
@@ -29,17 +27,17 @@ func TestInitMakesASoundHome(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if c.Me != o.Me || len(c.Services) != 5 || !c.IsLocal(o.Me) {
+		if c.Me != me || len(c.Services) != 5 || !c.IsLocal(me) {
 			t.Errorf("%+v", c)
 		}
-		if _, ok := c.Accepts(o.Me); !ok {
+		if _, ok := c.Accepts(me); !ok {
 			t.Error("mail for the host itself is refused")
 		}
 		if want := map[bool]string{false: ":25", true: "127.0.0.1:2525"}[o.HighPorts]; c.Services[0].Address != want {
 			t.Errorf("address %s", c.Services[0].Address)
 		}
 		leaf := c.Services[0].TLS.Certificates[0].Leaf
-		if leaf.VerifyHostname(o.Me) != nil || leaf.VerifyHostname("127.0.0.1") != nil {
+		if leaf.VerifyHostname(me) != nil || leaf.VerifyHostname("127.0.0.1") != nil {
 			t.Errorf("names %v %v", leaf.DNSNames, leaf.IPAddresses)
 		}
 		if text, _ := os.ReadFile(filepath.Join(dir, "alias/.qmail-postmaster")); o.Postmaster != "" && string(text) != "&joe\n" || o.Postmaster == "" && len(text) > 0 {
@@ -60,7 +58,7 @@ func TestInitMakesSecretsSecret(t *testing.T) {
 func TestInitChangesNoHome(t *testing.T) {
 	dir := newHome(t)
 	write(t, dir, "control/locals", "mine.example\n")
-	if err := control.Init(dir, control.InitOptions{Me: "other.example.org"}); !errors.Is(err, fs.ErrExist) {
+	if err := control.Init(dir, "other.example.org", control.InitOptions{}); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("%v", err)
 	}
 	if text, _ := os.ReadFile(filepath.Join(dir, "control/locals")); string(text) != "mine.example\n" {
@@ -94,7 +92,7 @@ func TestInitGoesOnAfterAnyStep(t *testing.T) {
 		if only == "ssl/localhost.pem" {
 			write(t, dir, "ssl/localhost.key", readFile(t, whole, "ssl/localhost.key")) // made before
 		}
-		if err := control.Init(dir, control.InitOptions{Me: "mx.example.org"}); err != nil {
+		if err := control.Init(dir, "mx.example.org", control.InitOptions{}); err != nil {
 			t.Fatalf("%s: %v", only, err)
 		}
 		if got := readFile(t, dir, only); got != string(text) {
@@ -117,30 +115,11 @@ func readFile(t *testing.T, dir, name string) string {
 
 func TestInitNeedsAName(t *testing.T) {
 	for _, me := range []string{"", "a b", "-x", "x..y", "x/../y", "mx.example.org\n", strings.Repeat("x", 256)} {
-		if err := control.Init(t.TempDir(), control.InitOptions{Me: me}); err == nil {
+		if err := control.Init(t.TempDir(), me, control.InitOptions{}); err == nil {
 			t.Errorf("%q is taken", me)
 		}
 	}
-	if err := control.Init(t.TempDir(), control.InitOptions{Me: "x", Postmaster: "a\n|rm"}); err == nil {
+	if err := control.Init(t.TempDir(), "x", control.InitOptions{Postmaster: "a\n|rm"}); err == nil {
 		t.Error("a postmaster of two lines is taken")
-	}
-}
-
-func TestClientUser(t *testing.T) {
-	if got := control.ClientUser(&tls.ConnectionState{PeerCertificates: []*x509.Certificate{{}}}); got != "" {
-		t.Errorf("a certificate that was not verified names %q", got)
-	}
-	leaf := &x509.Certificate{}
-	leaf.Subject.Organization = []string{"Example"}
-	state := &tls.ConnectionState{VerifiedChains: [][]*x509.Certificate{{leaf}}}
-	if got := control.ClientUser(state); got != "O=Example" {
-		t.Errorf("distinguished name %q", got)
-	}
-	leaf.Subject.CommonName = "joe"
-	if got := control.ClientUser(state); got != "joe" {
-		t.Errorf("common name %q", got)
-	}
-	if got := control.ClientUser(nil); got != "" {
-		t.Errorf("nobody is %q", got)
 	}
 }

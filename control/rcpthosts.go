@@ -62,6 +62,13 @@ func rules(lists ...[]Entry) []filter.Rule {
 	return all
 }
 
+// BadMailFromRules and BadRcptToRules return BadMailFrom and BadRcptTo as the
+// rules of filters.
+func (c *Config) BadMailFromRules() []filter.Rule { return rules(c.BadMailFrom) }
+
+// BadRcptToRules: see BadMailFromRules.
+func (c *Config) BadRcptToRules() []filter.Rule { return rules(c.BadRcptTo) }
+
 // Accepts reports whether mail from strangers is taken for a domain, and by
 // which entry: the domain itself, or else the longest ".suffix" of it.
 func (c *Config) Accepts(domain string) (Entry, bool) {

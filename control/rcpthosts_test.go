@@ -150,6 +150,9 @@ func TestDoubtfulEntries(t *testing.T) {
 
 func TestBadListsKeepTheirLines(t *testing.T) {
 	c := load(t, map[string]string{"badmailfrom": "# no\nspam@example.net\n!ham@example.net\n", "badrcptto": "*\n!ok@example.org\n"})
+	if rules := c.BadMailFromRules(); len(rules) != 2 || rules[0] != (filter.Rule{Text: "spam@example.net", File: "control/badmailfrom", Line: 2}) || len(c.BadRcptToRules()) != 2 {
+		t.Errorf("%v", rules)
+	}
 	if len(c.BadMailFrom) != 2 || c.BadMailFrom[1] != (control.Entry{Key: "!ham@example.net", File: "control/badmailfrom", Line: 3}) || len(c.BadRcptTo) != 2 {
 		t.Errorf("%v %v", c.BadMailFrom, c.BadRcptTo)
 	}

@@ -97,16 +97,16 @@ func (s *source) pem(c *Config, service *Service, file string) ([]byte, bool) {
 	return text, true
 }
 
-// ClientUser returns whom the verified certificate of a client names: its common
-// name, or else its distinguished name; "" without such a certificate. It fits
-// smtpd.Server.Certificate, for profiles with CertUser.
-func ClientUser(state *tls.ConnectionState) string {
-	if state == nil || len(state.VerifiedChains) == 0 {
-		return ""
+// VerifyClient reports whether a client has presented a certificate that an
+// authority of CCAFILE has issued, and whom it names: its common name, or else
+// its distinguished name. Without CCAFILE nobody has.
+func (s *Service) VerifyClient(state *tls.ConnectionState) (user string, ok bool) {
+	if s.TLS == nil || s.TLS.ClientCAs == nil || state == nil || len(state.VerifiedChains) == 0 {
+		return "", false
 	}
 	subject := state.VerifiedChains[0][0].Subject
 	if subject.CommonName != "" {
-		return subject.CommonName
+		return subject.CommonName, true
 	}
-	return subject.String()
+	return subject.String(), true
 }

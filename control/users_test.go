@@ -18,7 +18,7 @@ var _ local.Users = (*control.Users)(nil)
 func newHome(t *testing.T) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "home")
-	if err := control.Init(dir, control.InitOptions{Me: "mx.example.org"}); err != nil {
+	if err := control.Init(dir, "mx.example.org", control.InitOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	return dir

@@ -12,8 +12,8 @@ import (
 
 // The errors of changes.
 var (
-	ErrExists  = errors.New("userfile: user exists")
-	ErrUnknown = errors.New("userfile: no such user")
+	ErrExists = errors.New("userfile: user exists")
+	ErrNoUser = errors.New("userfile: no such user")
 )
 
 // Add adds a user. home may be "", for home/NAME below the root directory;
@@ -43,7 +43,7 @@ func (f *File) Add(name, home, secret string) error {
 	})
 }
 
-// SetSecret gives a user another secret. The error is ErrUnknown, or as for
+// SetSecret gives a user another secret. The error is ErrNoUser, or as for
 // Add.
 func (f *File) SetSecret(name, secret string) error {
 	if strings.ContainsAny(secret, "\r\n\x00") {
@@ -55,7 +55,7 @@ func (f *File) SetSecret(name, secret string) error {
 	return f.edit(func(lines []string, t *Table) ([]string, error) {
 		account, found := t.Lookup(name)
 		if !found {
-			return nil, fmt.Errorf("%w: %.80q", ErrUnknown, name)
+			return nil, fmt.Errorf("%w: %.80q", ErrNoUser, name)
 		}
 		fields := strings.SplitN(lines[account.Line-1], ":", 3)
 		lines[account.Line-1] = fields[0] + ":" + fields[1] + ":" + secret
@@ -64,12 +64,12 @@ func (f *File) SetSecret(name, secret string) error {
 }
 
 // Remove removes a user from the file, and nothing else. The error is
-// ErrUnknown, or as for Add.
+// ErrNoUser, or as for Add.
 func (f *File) Remove(name string) error {
 	return f.edit(func(lines []string, t *Table) ([]string, error) {
 		account, found := t.Lookup(name)
 		if !found {
-			return nil, fmt.Errorf("%w: %.80q", ErrUnknown, name)
+			return nil, fmt.Errorf("%w: %.80q", ErrNoUser, name)
 		}
 		return append(lines[:account.Line-1], lines[account.Line:]...), nil
 	})

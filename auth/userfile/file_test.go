@@ -148,8 +148,8 @@ func TestEditErrors(t *testing.T) {
 	}{
 		{"added twice", f.Add("joe", "", "!"), userfile.ErrExists},
 		{"bad name", f.Add("../x", "", "!"), userfile.ErrName},
-		{"removed, unknown", f.Remove("ann"), userfile.ErrUnknown},
-		{"changed, unknown", f.SetSecret("ann", "!"), userfile.ErrUnknown},
+		{"removed, unknown", f.Remove("ann"), userfile.ErrNoUser},
+		{"changed, unknown", f.SetSecret("ann", "!"), userfile.ErrNoUser},
 		{"bad secret", f.Add("ann", "", "secret"), nil},
 		{"line end in secret", f.SetSecret("joe", "=x\nroot::=y"), nil},
 		{"line end in home", f.Add("ann", "x\ny", "!"), nil},
