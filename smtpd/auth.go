@@ -8,6 +8,7 @@ import (
 
 	"github.com/sqmail/sqmail"
 	"github.com/sqmail/sqmail/auth"
+	"github.com/sqmail/sqmail/internal/wire"
 )
 
 // maxAuthLine is the longest response to a challenge, CRLF included (RFC 4954,
@@ -79,6 +80,8 @@ func (s *session) exchange(e *auth.Exchange, initial string) (sqmail.Reply, erro
 		s.sayPlain(334, base64.StdEncoding.EncodeToString(challenge))
 		line, err := s.conn.ReadLine(maxAuthLine - len("\r\n"))
 		switch {
+		case errors.Is(err, wire.ErrLineTooLong):
+			return replyAuthLong, nil
 		case err != nil:
 			return s.lineError(err), nil
 		case string(line) == "*":

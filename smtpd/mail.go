@@ -15,9 +15,6 @@ type transaction struct {
 	// asked counts the RCPT commands that named a path.
 	asked int
 
-	// data says that the message has begun, so that only BDAT may follow.
-	data bool
-
 	// few is where env.Recipients begins, for it is mostly short.
 	few [2]sqmail.Recipient
 }

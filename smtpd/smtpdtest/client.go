@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// patience is how long a test waits for what should come at once.
+// patience is how long a Client waits for what should come at once.
 const patience = time.Minute
 
 // Client is a connection to a server, and fails its test when the server does
@@ -42,16 +42,19 @@ func (s *Server) Connect(t testing.TB) *Client {
 }
 
 // NewClient returns a Client that speaks over conn, which it closes with the
-// test. config is for StartTLS; it may be nil if that is not used.
+// test. config is for StartTLS; it may be nil if that is not used. It reads no
+// greeting.
 func NewClient(t testing.TB, conn net.Conn, config *tls.Config) *Client {
 	t.Cleanup(func() { conn.Close() })
-	conn.SetDeadline(time.Now().Add(patience))
 	return &Client{Conn: conn, t: t, reader: bufio.NewReader(conn), tls: config}
 }
+
+func (c *Client) hurry() { c.SetDeadline(time.Now().Add(patience)) }
 
 // Send sends text as it is.
 func (c *Client) Send(text string) {
 	c.t.Helper()
+	c.hurry()
 	if _, err := c.Write([]byte(text)); err != nil {
 		c.t.Fatalf("sending %.40q: %v", text, err)
 	}
@@ -61,6 +64,7 @@ func (c *Client) Send(text string) {
 // connection it returns "".
 func (c *Client) Reply() string {
 	c.t.Helper()
+	c.hurry()
 	var lines []string
 	for {
 		line, err := c.reader.ReadString('\n')
@@ -122,6 +126,7 @@ func (c *Client) StartTLS() {
 // Handshake does the client's side of a TLS handshake.
 func (c *Client) Handshake() {
 	c.t.Helper()
+	c.hurry()
 	conn := tls.Client(c.Conn, c.tls)
 	if err := conn.Handshake(); err != nil {
 		c.t.Fatalf("TLS handshake: %v", err)

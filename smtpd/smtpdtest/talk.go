@@ -79,6 +79,7 @@ func (c *Client) expectLine(want string) {
 		}
 		return
 	}
+	c.hurry()
 	got, err := c.reader.ReadString('\n')
 	if err != nil {
 		c.t.Fatalf("S: %q and %v\nwant: %s", got, err, want)
