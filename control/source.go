@@ -52,7 +52,7 @@ func (s *source) read(file string) (text []byte, found bool) {
 		return nil, false
 	}
 	if err != nil {
-		s.stamps[file] = "?" // and is tried again
+		s.stamps[file] = stamp(fs.Stat(s.fsys, file))
 		s.fatal(file, 0, "cannot be read: %v", cause(err))
 		return nil, false
 	}

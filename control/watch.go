@@ -34,8 +34,9 @@ type Watcher struct {
 
 	current atomic.Pointer[Config]
 
-	mu     sync.Mutex
-	stamps map[string]string // of the files as they were read last
+	mu      sync.Mutex
+	stamps  map[string]string // of the files as they were read last
+	refused time.Time         // when they were, zero if they were not
 }
 
 // Config returns the configuration in force, nil before the first Reload that
@@ -52,7 +53,9 @@ func (w *Watcher) Reload() error {
 	if err != nil {
 		return err
 	}
+	w.refused = time.Time{}
 	if err := failure(problems); err != nil {
+		w.refused = time.Now()
 		w.logger().Error("configuration refused", "home", w.Home, "kept", w.Config() != nil, "err", err)
 		return err
 	}
@@ -81,7 +84,7 @@ func (w *Watcher) load() (*Config, []Problem, error) {
 		if failure(s.problems) == nil {
 			delete(w.stamps, "users/accounts") // which is followed by itself
 		}
-		if try == 3 || !w.differs(w.look()) {
+		if try == 3 || equalStamps(w.look(), w.stamps) {
 			return config, s.problems, nil
 		}
 	}
@@ -100,8 +103,6 @@ func (w *Watcher) look() map[string]string {
 	return now
 }
 
-func (w *Watcher) differs(now map[string]string) bool { return !equalStamps(now, w.stamps) }
-
 func equalStamps(a, b map[string]string) bool {
 	if len(a) != len(b) {
 		return false
@@ -116,8 +117,9 @@ func equalStamps(a, b map[string]string) bool {
 
 // Run looks at the files until ctx ends, and reloads when they have changed and
 // then stayed the same from one look to the next: an editor may be in the midst
-// of writing them. A configuration that is refused is not tried again before
-// another change. Before the first Reload there is nothing to look at. Run
+// of writing them. A configuration that is refused is tried again after the next
+// change, and every minute: what could not be read for want of descriptors may be
+// readable then. Before the first Reload there is nothing to look at. Run
 // returns nil.
 func (w *Watcher) Run(ctx context.Context) error {
 	interval := w.Interval
@@ -133,16 +135,25 @@ func (w *Watcher) Run(ctx context.Context) error {
 			return nil
 		case <-ticker.C:
 		}
-		w.mu.Lock()
-		now := w.look()
-		changed := w.differs(now)
-		w.mu.Unlock()
-		if changed && equalStamps(now, before) {
+		now, changed, again := w.state()
+		if again || changed && equalStamps(now, before) {
 			w.Reload() // which logs its error
 			now = nil
 		}
 		before = now
 	}
+}
+
+// retryAfter is how long a refused configuration is left alone.
+const retryAfter = time.Minute
+
+// state returns the stamps of the files, whether they have changed since they
+// were read, and whether it is time to read them again anyhow.
+func (w *Watcher) state() (now map[string]string, changed, again bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now = w.look()
+	return now, !equalStamps(now, w.stamps), !w.refused.IsZero() && time.Since(w.refused) >= retryAfter
 }
 
 func (w *Watcher) logger() *slog.Logger {

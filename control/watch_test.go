@@ -153,6 +153,19 @@ func TestRunWaitsForTheRepair(t *testing.T) {
 	})
 }
 
+func TestRunRemindsOfARefusal(t *testing.T) {
+	run(t, func(dir string, w *control.Watcher) {
+		var log bytes.Buffer
+		w.Log = slog.New(slog.NewTextHandler(&log, nil))
+		change(t, dir, "control/smtproutes", "a.example:r;0\n")
+		time.Sleep(10*time.Minute + 5*time.Second)
+		synctest.Wait()
+		if n := strings.Count(log.String(), "level=ERROR"); n < 9 || n > 11 {
+			t.Errorf("%d times in ten minutes", n)
+		}
+	})
+}
+
 func TestRunLeavesSoundAccountsToTheirFile(t *testing.T) {
 	run(t, func(dir string, w *control.Watcher) {
 		first := w.Config()
