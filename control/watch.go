@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"sync"
@@ -84,7 +85,7 @@ func (w *Watcher) load() (*Config, []Problem, error) {
 		if failure(s.problems) == nil {
 			delete(w.stamps, "users/accounts") // which is followed by itself
 		}
-		if try == 3 || equalStamps(w.look(), w.stamps) {
+		if try == 3 || maps.Equal(w.look(), w.stamps) {
 			return config, s.problems, nil
 		}
 	}
@@ -101,18 +102,6 @@ func (w *Watcher) look() map[string]string {
 		now[file] = stamp(os.Stat(path))
 	}
 	return now
-}
-
-func equalStamps(a, b map[string]string) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for file, seen := range a {
-		if other, known := b[file]; !known || other != seen {
-			return false
-		}
-	}
-	return true
 }
 
 // Run looks at the files until ctx ends, and reloads when they have changed and
@@ -136,7 +125,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 		case <-ticker.C:
 		}
 		now, changed, again := w.state()
-		if again || changed && equalStamps(now, before) {
+		if again || changed && maps.Equal(now, before) {
 			w.Reload() // which logs its error
 			now = nil
 		}
@@ -153,7 +142,7 @@ func (w *Watcher) state() (now map[string]string, changed, again bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now = w.look()
-	return now, !equalStamps(now, w.stamps), !w.refused.IsZero() && time.Since(w.refused) >= retryAfter
+	return now, !maps.Equal(now, w.stamps), !w.refused.IsZero() && time.Since(w.refused) >= retryAfter
 }
 
 func (w *Watcher) logger() *slog.Logger {
