@@ -5,8 +5,10 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -67,6 +69,9 @@ func (s *Service) For(c Client) *Profile {
 	}
 	return s.profiles[s.rules.Match(c)]
 }
+
+// Profiles returns all profiles that For can return, in no order.
+func (s *Service) Profiles() []*Profile { return slices.Collect(maps.Values(s.profiles)) }
 
 // ImplicitTLS reports whether a connection begins with TLS.
 func (s *Service) ImplicitTLS() bool { return protocols[s.Protocol].implicitTLS }

@@ -3,6 +3,7 @@ package control_test
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -121,6 +122,9 @@ func TestRulesOverrideTheService(t *testing.T) {
 	}
 	if local != service.For(control.Client{Addr: netip.MustParseAddr("127.0.0.2")}) || other != service.For(control.Client{}) {
 		t.Error("a rule has one profile")
+	}
+	if all := service.Profiles(); len(all) != 3 || !slices.Contains(all, local) || !slices.Contains(all, other) {
+		t.Errorf("profiles %v", all)
 	}
 }
 
