@@ -58,6 +58,9 @@ func (d *DotWriter) Write(p []byte) (int, error) {
 	return total, nil
 }
 
+// ReadFrom writes what r has as part of the body.
+func (d *DotWriter) ReadFrom(r io.Reader) (int64, error) { return copyBulk(d, r) }
+
 // Close completes the last line if its line end is missing, writes the final
 // dot, and hands everything to the underlying writer, which it does not
 // close. Whoever must not change a line without end looks at Partial before.
