@@ -137,3 +137,11 @@ func fromAfar(_ context.Context, peer *sqmail.Peer) (*smtpd.Server, error) {
 	peer.Remote = netip.MustParseAddrPort("192.0.2.7:" + strconv.Itoa(int(peer.Remote.Port())))
 	return nil, nil
 }
+
+// unquoted is what a "C: " line sends.
+func unquoted(text string) string {
+	if raw, err := strconv.Unquote(text); err == nil {
+		return raw
+	}
+	return text + "\r\n"
+}

@@ -54,6 +54,7 @@ func (s *Server) Talk(t testing.TB, script string) {
 		}
 	}
 	if !ended {
+		c.Send(pending)
 		c.Do("QUIT", 221)
 		c.ExpectEnd()
 	}
