@@ -1,0 +1,223 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sqmail/sqmail"
+	"github.com/sqmail/sqmail/control"
+	"github.com/sqmail/sqmail/delivery/local"
+	"github.com/sqmail/sqmail/queue"
+	"github.com/sqmail/sqmail/queue/queueadmin"
+	"github.com/sqmail/sqmail/queue/segstore"
+	"github.com/sqmail/sqmail/resolver"
+)
+
+// drainTime is what sessions and deliveries get to end when the daemon is
+// asked to.
+const drainTime = 20 * time.Second
+
+// retireTime is what deliveries get to end that began with a configuration
+// that is no longer in force.
+const retireTime = time.Hour
+
+// daemon is a home at work.
+type daemon struct {
+	home string
+	log  *slog.Logger
+	out  io.Writer // who hears of the listeners and that we are ready
+
+	watcher *control.Watcher
+	dns     *resolver.Client
+	store   *segstore.Store
+	queue   *queue.Queue
+	now     atomic.Pointer[snapshot] // the configuration in force
+
+	programs *local.Programs // nil: users' programs are not run
+
+	listeners []*listener
+	tasks     sync.WaitGroup
+	failed    chan error
+}
+
+// serveHome runs the daemon for a home until ctx ends. Whenever something comes
+// from reload it reads the configuration again, as it does when a file changes.
+func serveHome(ctx context.Context, home string, out io.Writer, log *slog.Logger, reload <-chan os.Signal) error {
+	d := &daemon{home: home, log: log, out: out, dns: &resolver.Client{}, failed: make(chan error, 1)}
+	d.watcher = &control.Watcher{Home: home, Log: log, Changed: func(_, c *control.Config) { d.apply(ctx, c) }}
+	if err := d.watcher.Reload(); err != nil {
+		return err
+	}
+	if os.Geteuid() != 0 {
+		d.programs = &local.Programs{}
+	} else {
+		log.Warn("running as root: mail for programs is deferred, for they would run as root")
+	}
+	if err := d.openQueue(d.watcher.Config()); err != nil {
+		return err
+	}
+	defer d.store.Close()
+	d.now.Store(newSnapshot(d, d.watcher.Config()))
+	if err := d.start(ctx); err != nil {
+		return errors.Join(err, d.stop())
+	}
+	fmt.Fprintln(out, "ready")
+	err := d.wait(ctx, reload)
+	return errors.Join(err, d.stop())
+}
+
+// wait follows the configuration until ctx ends or a part of the daemon fails.
+func (d *daemon) wait(ctx context.Context, reload <-chan os.Signal) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	defer cancel()
+	watching.Go(func() { d.watcher.Run(ctx) })
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-d.failed:
+			return err
+		case <-reload:
+			d.watcher.Reload() // which logs what is wrong
+		}
+	}
+}
+
+// apply puts a changed configuration in force. Sessions that are running go on
+// with the one that they began with.
+func (d *daemon) apply(ctx context.Context, c *control.Config) {
+	old := d.now.Swap(newSnapshot(d, c))
+	if err := d.listen(ctx, c.Services); err != nil {
+		d.log.Error("a listener cannot be opened", "err", err)
+	}
+	d.queue.SetLifetime(c.QueueLifetime)
+	for channel, n := range c.Concurrency() {
+		d.queue.SetConcurrency(channel, n)
+	}
+	d.tasks.Go(func() {
+		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), retireTime)
+		defer cancel()
+		old.retire(drain)
+	})
+}
+
+// openQueue opens the store and makes the queue.
+func (d *daemon) openQueue(c *control.Config) error {
+	for _, dir := range []string{queueDir(d.home), runDir(d.home)} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return err
+		}
+	}
+	var err error
+	if d.store, err = segstore.Open(queueDir(d.home), &segstore.Options{Logger: d.log}); err != nil {
+		return fmt.Errorf("queue: %w", err)
+	}
+	d.queue = &queue.Queue{
+		Store:       d.store,
+		Router:      (*currentRouter)(d),
+		Deliverer:   (*currentAgents)(d),
+		Lifetime:    c.QueueLifetime,
+		Concurrency: c.Concurrency(),
+		Bounces:     c.Bounces(),
+		Log:         d.log,
+	}
+	return nil
+}
+
+// start opens the listeners and the administrators' socket, and lets the queue
+// run.
+func (d *daemon) start(ctx context.Context) error {
+	if err := d.listen(ctx, d.now.Load().config.Services); err != nil {
+		return err
+	}
+	if err := d.serveAdmin(); err != nil {
+		return err
+	}
+	d.tasks.Go(func() {
+		if err := d.queue.Run(context.WithoutCancel(ctx)); err != nil {
+			d.fail(fmt.Errorf("queue: %w", err))
+		}
+	})
+	return nil
+}
+
+// fail ends the daemon because a part of it has ended.
+func (d *daemon) fail(err error) {
+	select {
+	case d.failed <- err:
+	default:
+	}
+}
+
+// serveAdmin serves the socket through which "sqmaild queue" works on a
+// running daemon. Only the daemon's user can open it.
+func (d *daemon) serveAdmin() error {
+	os.Remove(filepath.Join(runDir(d.home), "admin")) // of a daemon that was killed; the store's lock is ours
+	path, done, err := shortPath(runDir(d.home), "admin")
+	if err != nil {
+		return err
+	}
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		done()
+		return fmt.Errorf("queue administration: %w", err)
+	}
+	server := &http.Server{Handler: queueadmin.Handler(d.queue), ReadHeaderTimeout: time.Minute}
+	d.listeners = append(d.listeners, &listener{name: "admin", addr: path, stop: server.Shutdown})
+	d.tasks.Go(func() {
+		defer done()
+		if err := server.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+			d.fail(fmt.Errorf("queue administration: %w", err))
+		}
+	})
+	return nil
+}
+
+// stop drains: sessions first, so that what they accept is in the queue, then
+// the queue, then the agents.
+func (d *daemon) stop() error {
+	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+	defer cancel()
+	var wait sync.WaitGroup
+	for _, l := range d.listeners {
+		wait.Go(func() {
+			if err := l.stop(ctx); err != nil {
+				d.log.Warn("sessions were cut off", "listener", l.name, "err", err)
+			}
+		})
+	}
+	wait.Wait()
+	if err := d.queue.Shutdown(ctx); err != nil {
+		d.log.Warn("deliveries were cut off", "err", err)
+	}
+	d.now.Load().retire(ctx)
+	d.tasks.Wait()
+	d.log.Info("stopped")
+	return nil
+}
+
+// currentRouter routes by the configuration in force.
+type currentRouter daemon
+
+func (d *currentRouter) Route(ctx context.Context, env *sqmail.Envelope, to sqmail.Path) (sqmail.Routing, error) {
+	return d.now.Load().router.Route(ctx, env, to)
+}
+
+// currentAgents delivers by the configuration in force.
+type currentAgents daemon
+
+func (d *currentAgents) Deliver(ctx context.Context, m *sqmail.Message) ([]sqmail.Outcome, error) {
+	return d.now.Load().agents.Deliver(ctx, m)
+}

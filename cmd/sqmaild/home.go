@@ -1,0 +1,116 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/sqmail/sqmail/control"
+	"github.com/sqmail/sqmail/queue"
+	"github.com/sqmail/sqmail/queue/queueadmin"
+	"github.com/sqmail/sqmail/queue/segstore"
+)
+
+// defaultHome is qmail's.
+const defaultHome = "/var/qmail"
+
+// homeFlag registers -home.
+func homeFlag(fs *flag.FlagSet) *string {
+	return fs.String("home", defaultHome, "the home `DIR`ectory")
+}
+
+// absolute returns the home's absolute path; it must be a directory.
+func absolute(home string) (string, error) {
+	home, err := filepath.Abs(home)
+	if err != nil {
+		return "", err
+	}
+	st, err := os.Stat(home)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", permanentError{fmt.Errorf("%s does not exist; sqmaild init makes a home", home)}
+	}
+	if err == nil && !st.IsDir() {
+		err = permanentError{fmt.Errorf("%s is not a directory", home)}
+	}
+	return home, err
+}
+
+// isPermanent reports whether trying again is of no use: somebody has to
+// mend something first.
+func isPermanent(err error) bool {
+	if _, ok := errors.AsType[permanentError](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[*control.Error](err); ok {
+		return true
+	}
+	return errors.Is(err, queue.ErrNotFound)
+}
+
+// The parts of the home that are ours.
+func queueDir(home string) string { return filepath.Join(home, "queue", "store") }
+func runDir(home string) string   { return filepath.Join(home, "queue", "run") }
+
+// openQueue returns the queue of a home: through the daemon if one is running,
+// else from its files.
+func openQueue(ctx context.Context, home string) (adminCloser, error) {
+	socket, done, err := shortPath(runDir(home), "admin")
+	if err == nil {
+		defer done()
+		if c, err := queueadmin.Dial(ctx, socket); err == nil {
+			return c, nil
+		}
+	}
+	return segstore.Open(queueDir(home), &segstore.Options{NoDrop: true})
+}
+
+// adminCloser is a queue to look at and to act on.
+type adminCloser interface {
+	queueadmin.Admin
+	io.Closer
+}
+
+// withQueue parses a queue command's flags and arguments, message numbers, and
+// opens the queue.
+func withQueue(ctx context.Context, fs *flag.FlagSet, args []string, least, most int) (adminCloser, []queue.ID, error) {
+	homeDir := homeFlag(fs)
+	args, err := parse(fs, args, least, most)
+	if err != nil {
+		return nil, nil, err
+	}
+	var ids []queue.ID
+	for _, arg := range args {
+		id, err := queue.ParseID(arg)
+		if err != nil {
+			return nil, nil, usageError{err}
+		}
+		ids = append(ids, id)
+	}
+	home, err := absolute(*homeDir)
+	if err != nil {
+		return nil, nil, err
+	}
+	q, err := openQueue(ctx, home)
+	return q, ids, err
+}
+
+// shortPath returns a path for a socket in dir that the kernel can take: an
+// address of a Unix socket has room for about a hundred octets, a path may
+// have more. done is called when the path is no longer needed.
+func shortPath(dir, name string) (path string, done func(), err error) {
+	path = filepath.Join(dir, name)
+	if len(path) < 100 {
+		return path, func() {}, nil
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return "", nil, err
+	}
+	return "/proc/self/fd/" + strconv.Itoa(int(d.Fd())) + "/" + name, func() { d.Close() }, nil
+}

@@ -1,0 +1,173 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/sqmail/sqmail"
+	"github.com/sqmail/sqmail/control"
+	"github.com/sqmail/sqmail/delivery"
+	"github.com/sqmail/sqmail/delivery/local"
+	"github.com/sqmail/sqmail/delivery/remote"
+	"github.com/sqmail/sqmail/filter"
+	"github.com/sqmail/sqmail/smtpd"
+)
+
+// snapshot is what a configuration makes of the parts. It does not change.
+type snapshot struct {
+	config   *control.Config
+	services map[string]*control.Service // by name
+	router   *delivery.Router
+	agents   delivery.Agents
+	remote   *remote.Agent
+	smtp     map[*control.Profile]*smtpd.Server
+}
+
+func newSnapshot(d *daemon, c *control.Config) *snapshot {
+	s := &snapshot{
+		config:   c,
+		services: map[string]*control.Service{},
+		router:   c.Router(),
+		smtp:     map[*control.Profile]*smtpd.Server{},
+	}
+	s.remote = &remote.Agent{
+		HelloName: c.HeloHost, Resolver: d.dns, ConnectTimeout: c.TimeoutConnect, Timeout: c.TimeoutRemote, Log: d.log,
+	}
+	s.agents = delivery.Agents{
+		sqmail.ChannelRemote: s.remote,
+		sqmail.ChannelLocal: &local.Agent{
+			Users: c.Users, Alias: c.Users.Alias, Default: c.DefaultDelivery,
+			Receiver: d.queue, Programs: d.programs, Log: d.log,
+		},
+	}
+	for _, service := range c.Services {
+		s.services[service.Name] = service
+		for _, p := range service.Profiles() {
+			s.smtp[p] = s.smtpServer(d, service, p)
+		}
+	}
+	return s
+}
+
+// retire ends what only this snapshot uses, when its work is done or ctx ends.
+func (s *snapshot) retire(ctx context.Context) { s.remote.Shutdown(ctx) }
+
+// profile returns what holds for a client of a service now. The service may
+// have gone from the configuration: then there is none.
+func (s *snapshot) profile(service string, peer *sqmail.Peer) *control.Profile {
+	svc := s.services[service]
+	if svc == nil {
+		return nil
+	}
+	return svc.For(control.Client{Addr: peer.Remote.Addr(), Host: peer.Name})
+}
+
+// modes of the parts that offer something.
+var smtpModes = map[control.Mode]smtpd.Mode{control.Off: smtpd.Off, control.Offered: smtpd.Offered, control.Required: smtpd.Required}
+
+// smtpServer makes the settings of an SMTP server for the clients of a profile.
+func (s *snapshot) smtpServer(d *daemon, service *control.Service, p *control.Profile) *smtpd.Server {
+	c := s.config
+	host, greeting := c.Greeting()
+	server := &smtpd.Server{
+		HelloName:       host,
+		Greeting:        greeting,
+		Receiver:        d.queue,
+		Policy:          s.chain(d, p),
+		TLSConfig:       service.TLS,
+		StartTLS:        smtpModes[p.STARTTLS],
+		Verifier:        c.Verifier(),
+		Authentication:  smtpModes[p.Auth],
+		Mechanisms:      p.Mechanisms,
+		MaxMessageBytes: unlimited(p.DataBytes),
+		MaxRecipients:   p.MaxRecipients,
+		IdleTimeout:     c.TimeoutSMTPD,
+		LMTP:            service.Protocol == "lmtp",
+	}
+	if p.CertUser {
+		server.Certificate = func(state *tls.ConnectionState) string { user, _ := service.VerifyClient(state); return user }
+	}
+	return server
+}
+
+// unlimited turns control's "0 is no limit" into that of the servers.
+func unlimited(n int64) int64 {
+	if n == 0 {
+		return -1
+	}
+	return n
+}
+
+// chain makes the filters for the clients of a profile, in the order in which
+// their verdicts count (smtpd.md, 4.5).
+func (s *snapshot) chain(d *daemon, p *control.Profile) *filter.Chain {
+	c := s.config
+	return &filter.Chain{
+		Filters: []filter.Filter{
+			c.RcptFilter(),
+			filter.RelaySuffix(p.RelaySuffix),
+			filter.NewBadMailFrom(c.BadMailFromRules(), ""),
+			filter.NewBadRcptTo(c.BadRcptToRules(), ""),
+		},
+		NewSession: func(_ context.Context, session *filter.Session) error {
+			session.Relayed = p.RelayClient
+			return nil
+		},
+		Log: d.log,
+	}
+}
+
+// forPeer is smtpd's question for the settings of one client.
+func (d *daemon) forPeer(service string) func(context.Context, *sqmail.Peer) (*smtpd.Server, error) {
+	return func(ctx context.Context, peer *sqmail.Peer) (*smtpd.Server, error) {
+		peer.Name = d.reverseName(ctx, peer.Remote.Addr())
+		now := d.now.Load()
+		p := now.profile(service, peer)
+		if p == nil || !p.Allow {
+			return nil, denied(p)
+		}
+		return now.smtp[p], nil
+	}
+}
+
+// denied is the refusal of a client that a rule shuts out.
+func denied(p *control.Profile) error {
+	err := &sqmail.Error{
+		Op: "connection rules", Class: sqmail.Rejection, Close: true,
+		Reply: sqmail.Reply{Code: 554, Enhanced: sqmail.EnhancedCode{5, 7, 1}, Text: "no service for you here"},
+	}
+	if p != nil && p.Rule != nil {
+		err.Err = fmt.Errorf("%s:%d: %s", p.Rule.File, p.Rule.Line, p.Rule.Address)
+	}
+	return err
+}
+
+// lookupTime is how long a client waits for its reverse name at most.
+const lookupTime = 5 * time.Second
+
+// reverseName returns the name of an address if that name has the address;
+// "" if it has none, or the DNS does not tell in time.
+func (d *daemon) reverseName(ctx context.Context, addr netip.Addr) string {
+	if !addr.IsValid() || addr.IsLoopback() {
+		return "localhost"
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookupTime)
+	defer cancel()
+	names, err := d.dns.LookupAddr(ctx, addr.String())
+	if err != nil {
+		return ""
+	}
+	for _, name := range names[:min(len(names), 3)] {
+		addrs, err := d.dns.LookupNetIP(ctx, "ip", name)
+		for _, a := range addrs {
+			if err == nil && a.Unmap() == addr.Unmap() {
+				return strings.ToLower(strings.TrimSuffix(name, "."))
+			}
+		}
+	}
+	return ""
+}
