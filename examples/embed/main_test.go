@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/emersion/go-smtp"
+
+	"github.com/sqmail/sqmail/delivery/remote"
+	"github.com/sqmail/sqmail/mailtest"
+)
+
+// The whole program runs against a foreign server that defers at first, and
+// half an hour is over at once.
+func TestMailGoesOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		network := new(mailtest.Network)
+		zone := mailtest.NewZone(t, "example.net MX 10 mx.example.net\n mx.example.net A 192.0.2.1")
+		peer := mailtest.NewPeer(t, network, "192.0.2.1:25")
+		peer.On(mailtest.Rcpt, mailtest.First(1)).Reply(451, "4.7.1", "come back later")
+		agent := &remote.Agent{Resolver: zone, Dialer: network}
+
+		l, err := network.Listen("tcp", "127.0.0.1:2525")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- run(ctx, l, t.TempDir()+"/spool", agent) }()
+
+		send(t, network, "joe@example.org", "bob@example.net", "Subject: hi\r\n\r\nhello\r\n")
+		patience, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		messages, err := peer.Wait(patience, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mailtest.AssertDelivered(t, messages, "bob@example.net",
+			mailtest.FromPath("joe@example.org"), mailtest.HasText("hello"))
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func send(t *testing.T, network *mailtest.Network, from, to, text string) {
+	t.Helper()
+	conn, err := network.From("127.0.0.1").DialContext(t.Context(), "tcp", "127.0.0.1:2525")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := smtp.NewClient(conn)
+	defer c.Close()
+	if err := c.SendMail(from, []string{to}, strings.NewReader(text)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Strangers must not find an open relay in the smallest program.
+func TestStrangersAreRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		network := new(mailtest.Network)
+		l, err := network.Listen("tcp", "192.0.2.7:25")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- run(ctx, l, t.TempDir()+"/spool", new(remote.Agent)) }()
+		conn, err := network.DialContext(t.Context(), "tcp", "192.0.2.7:25")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := smtp.NewClient(conn)
+		defer c.Close()
+		if err := c.SendMail("joe@example.org", []string{"bob@example.net"}, strings.NewReader("\r\n")); err == nil {
+			t.Error("relayed for a stranger")
+		}
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestNoSpoolNoServer(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if err := run(t.Context(), l, t.TempDir()+"/a/b", nil); err == nil {
+		t.Error("a spool in a directory that is not there")
+	}
+}
+
+// README shows this program as it is, from its package clause on.
+func TestReadmeShowsThisProgram(t *testing.T) {
+	program, err := os.ReadFile("main.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, code, _ := strings.Cut(string(program), "package main\n")
+	if !strings.Contains(string(readme), "```go\npackage main\n"+code+"```\n") {
+		t.Error("README.md does not hold the code of examples/embed/main.go")
+	}
+}
