@@ -21,8 +21,8 @@ type Chain struct {
 	// it is not an [*sqmail.Error] that says otherwise.
 	NewSession func(ctx context.Context, s *Session) error
 
-	// Log gets one event for each verdict that is more than to go on. Nil:
-	// discarded.
+	// Log gets one event for each verdict that refuses, and at level debug for
+	// each that rests on a rule. Nil: discarded.
 	Log *slog.Logger
 }
 
@@ -193,7 +193,11 @@ func (p *Policy) note(ctx context.Context, v sqmail.Verdict, err error) {
 	} else {
 		p.verdict = append(p.verdict, v)
 	}
-	if p.chain.Log == nil {
+	level := slog.LevelInfo
+	if v.Action < sqmail.ActionDefer {
+		level = slog.LevelDebug
+	}
+	if p.chain.Log == nil || !p.chain.Log.Enabled(ctx, level) {
 		return
 	}
 	attrs := []slog.Attr{
@@ -206,7 +210,7 @@ func (p *Policy) note(ctx context.Context, v sqmail.Verdict, err error) {
 	if cause := errors.Unwrap(err); cause != nil {
 		attrs = append(attrs, slog.Any("err", cause))
 	}
-	p.chain.Log.LogAttrs(ctx, slog.LevelInfo, "verdict", attrs...)
+	p.chain.Log.LogAttrs(ctx, level, "verdict", attrs...)
 }
 
 // wait waits, or ends with ctx.
