@@ -137,7 +137,7 @@ func (s *session) authError(e *auth.Exchange, mechanism string, err error) {
 		return
 	}
 	s.pause(s.set.authDelay)
-	if s.authFailures >= s.set.maxAuth {
+	if most := s.set.maxAuth; most > 0 && s.authFailures >= most {
 		s.sayLast(replyAuthFailures)
 		return
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/sqmail/sqmail"
 	"github.com/sqmail/sqmail/internal/wire"
@@ -38,11 +39,12 @@ func (b *body) Read(p []byte) (int, error) {
 	n, err := b.src.Read(p)
 	b.size += int64(n)
 	b.hops.scan(p[:n])
-	switch most := b.s.set.maxMessage; {
-	case most > 0 && b.size > most:
+	set := b.s.set
+	switch {
+	case set.maxMessage > 0 && b.size > set.maxMessage:
 		b.err = errTooBig
 		return 0, b.err
-	case b.hops.count >= b.s.set.maxHops:
+	case set.maxHops > 0 && b.hops.count >= set.maxHops:
 		b.err = errLoop
 		return 0, b.err
 	case err != nil:
@@ -95,7 +97,7 @@ func (h *hopCounter) line(start string) {
 	if !found {
 		rest, found = cutPrefixFold(start, "Delivered-To")
 	}
-	if found && len(rest) > 0 && bytes.TrimLeft([]byte(rest), " \t")[:1][0] == ':' {
+	if found && strings.HasPrefix(strings.TrimLeft(rest, " \t"), ":") {
 		h.count++
 	}
 }

@@ -54,7 +54,7 @@ func (s *session) checkData() error {
 }
 
 func (s *session) refuseData(err error) {
-	s.refusePath("data", "from", s.tx.env.ReversePath, err)
+	s.refuse("data", err, pathAttr("from", s.tx.env.ReversePath))
 	s.reset()
 }
 
@@ -99,10 +99,7 @@ func (s *session) receive(src source) {
 	receipt, err := s.handOver(env, b)
 	switch {
 	case b.lost, b.err == errAborted: // by a command that is answered next
-		s.event(slog.LevelInfo, "message lost", s.envelopeAttrs(env, slog.Int64("size", b.size), slog.Any("err", b.err))...)
-		if b.lost {
-			s.lost(b.err)
-		}
+		s.messageLost(env, b)
 	case err != nil:
 		s.refuseMessage(env, b, err)
 	default:
@@ -126,13 +123,17 @@ func (s *session) handOver(env *sqmail.Envelope, b *body) (sqmail.Receipt, error
 	if err == nil && last.err == nil { // it did not read to the end
 		io.Copy(io.Discard, last)
 	}
-	switch {
-	case b.err != nil && b.err != io.EOF:
-		return receipt, b.err
-	case last.err != nil && last.err != io.EOF:
-		return receipt, last.err
+	verdict := b.err
+	if verdict == nil || verdict == io.EOF {
+		verdict = last.err
 	}
-	return receipt, err
+	if verdict == nil || verdict == io.EOF {
+		return receipt, err
+	}
+	if err == nil {
+		s.event(slog.LevelError, "receiver took a message that is refused", slog.String("id", clean(receipt.ID)))
+	}
+	return receipt, verdict
 }
 
 // skipLimit is how much more of a refused message is read: as much as a
@@ -166,17 +167,25 @@ func (s *session) refuseMessage(env *sqmail.Envelope, b *body, err error) {
 	if b.err == nil || b.err == errTooBig || b.err == errLoop {
 		if skipErr := b.src.skip(s.skipLimit()); skipErr != nil {
 			b.fail(skipErr)
-			if b.lost {
-				s.lost(skipErr)
-				return
-			}
 			s.closing = true
 		}
+	}
+	if b.lost {
+		s.messageLost(env, b)
+		return
 	}
 	if s.closing = s.closing || b.err == errBareLF; s.closing {
 		s.conn.Linger()
 	}
 	s.refuseTimes(s.replies(b), "message", err, s.envelopeAttrs(env, slog.Int64("size", b.size)))
+}
+
+// messageLost ends a transaction that the client has broken off.
+func (s *session) messageLost(env *sqmail.Envelope, b *body) {
+	s.event(slog.LevelInfo, "message lost", s.envelopeAttrs(env, slog.Int64("size", b.size), slog.String("err", clean(b.err.Error())))...)
+	if b.lost {
+		s.lost(b.err)
+	}
 }
 
 // replies is how many replies the end of a message has: one, or in LMTP one
@@ -191,7 +200,7 @@ func (s *session) replies(b *body) int {
 // accepted answers a message that is the Receiver's.
 func (s *session) accepted(env *sqmail.Envelope, b *body, receipt sqmail.Receipt) {
 	s.bads = 0
-	s.event(slog.LevelInfo, "message accepted", s.envelopeAttrs(env, slog.String("id", receipt.ID), slog.Int64("size", b.size))...)
+	s.event(slog.LevelInfo, "message accepted", s.envelopeAttrs(env, slog.String("id", clean(receipt.ID)), slog.Int64("size", b.size))...)
 	at := receipt.Time
 	if at.IsZero() {
 		at = time.Now()

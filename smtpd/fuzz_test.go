@@ -78,7 +78,7 @@ func playBytes(t *testing.T, in []byte, step int, options uint8) (said string, t
 	var bugs string
 	var r smtpdtest.Recorder
 	server := &smtpd.Server{
-		HelloName: "mx.example.test", Receiver: &fixedReceiver{&r}, Verifier: users, AuthFailureDelay: -1,
+		HelloName: "mx.example.test", Receiver: &fixedReceiver{&r}, Verifier: users, CleartextAuth: true, AuthFailureDelay: -1,
 		Policy: rules{}, LooseSyntax: options&1 != 0, BareLF: smtpd.BareLF(options >> 1 & 3 % 3), LMTP: options&8 != 0,
 		ClassicReplies: options&16 != 0, MaxMessageBytes: 500,
 		Log: slog.New(panicFinder{found: &bugs}),

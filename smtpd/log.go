@@ -38,9 +38,8 @@ func (s *session) refuse(stage string, err error, attrs ...slog.Attr) {
 	s.refuseTimes(1, stage, err, attrs)
 }
 
-// refusePath is refuse, for a path.
-func (s *session) refusePath(stage, name string, path sqmail.Path, err error) {
-	s.refuse(stage, err, slog.String(name, clean(path.String())))
+func pathAttr(name string, path sqmail.Path) slog.Attr {
+	return slog.String(name, clean(path.String()))
 }
 
 // refuseTimes says what the peer is to hear of err, that often, and tells the
@@ -53,6 +52,7 @@ func (s *session) refuseTimes(times int, stage string, err error, attrs []slog.A
 	}
 	e, _ := errors.AsType[*sqmail.Error](err)
 	if e != nil && e.Close || r.Code == 421 { // RFC 5321, 3.8
+		s.conn.Linger()
 		s.closing = true
 	}
 }
@@ -82,7 +82,7 @@ func (s *session) envelopeAttrs(env *sqmail.Envelope, attrs ...slog.Attr) []slog
 		return nil
 	}
 	return append(attrs,
-		slog.String("from", clean(env.ReversePath.String())),
+		pathAttr("from", env.ReversePath),
 		slog.Int("recipients", len(env.Recipients)),
 		slog.Bool("tls", s.peer.TLS != nil))
 }

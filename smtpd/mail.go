@@ -12,8 +12,9 @@ import (
 type transaction struct {
 	env sqmail.Envelope
 
-	// asked counts the RCPT commands that named a path.
-	asked int
+	// asked counts the RCPT commands that named a path, octets the memory
+	// that those hold that were accepted.
+	asked, octets int
 
 	// few is where env.Recipients begins, for it is mostly short.
 	few [2]sqmail.Recipient
@@ -45,19 +46,18 @@ func (s *session) mail(arg string) {
 		s.bad(r)
 		return
 	}
-	from := slog.String("from", clean(path.String()))
 	switch {
 	case !tx.env.SMTPUTF8 && needsUTF8(path):
-		s.decline("ORIG::SMTPUTF8", replyUTF8Path, from)
+		s.decline("ORIG::SMTPUTF8", replyUTF8Path, pathAttr("from", path))
 		return
 	case s.set.maxMessage > 0 && tx.env.Size > s.set.maxMessage: // RFC 1870, 6.1
-		s.decline("DATA::Invalid_Size", replyTooBig, from, slog.Int64("size", tx.env.Size))
+		s.decline("DATA::Invalid_Size", replyTooBig, pathAttr("from", path), slog.Int64("size", tx.env.Size))
 		return
 	}
 	s.begins(tx)
 	if p := s.policy.reversePath; p != nil {
 		if err := p.CheckReversePath(s.ctx, s.peer, &tx.env); err != nil {
-			s.refusePath("reverse-path", "from", path, err)
+			s.refuse("reverse-path", err, pathAttr("from", path))
 			s.reset()
 			return
 		}
@@ -212,25 +212,42 @@ func (s *session) rcpt(arg string) {
 		return
 	}
 	s.tx.asked++
-	if most := s.set.maxRecipients; most > 0 && s.tx.asked > most {
-		s.decline("RCPT::Toomany_Rcptto", replyTooMuch, slog.String("to", clean(path.String()))) // RFC 5321, 4.5.3.1.10
-		return
-	}
 	to := sqmail.Recipient{Path: path}
 	if r := s.rcptParams(&to, params); r.Code != 0 {
 		s.bad(r)
 		return
 	}
+	if !s.tx.room(&to, len(arg), s.set.maxRecipients) { // RFC 5321, 4.5.3.1.10
+		s.decline("RCPT::Toomany_Rcptto", replyTooMuch, pathAttr("to", path))
+		return
+	}
 	if !s.tx.env.SMTPUTF8 && needsUTF8(path) {
-		s.decline("RCPT::SMTPUTF8", replyUTF8Path, slog.String("to", clean(path.String())))
+		s.decline("RCPT::SMTPUTF8", replyUTF8Path, pathAttr("to", path))
 		return
 	}
 	if err := s.policy.recipient.CheckRecipient(s.ctx, s.peer, &s.tx.env, &to); err != nil {
-		s.refusePath("recipient", "to", path, err)
+		s.refuse("recipient", err, pathAttr("to", path))
 		return
 	}
 	s.tx.env.Recipients = append(s.tx.env.Recipients, to)
 	s.say(replyRecipient)
+}
+
+// room reports whether one more recipient is within the limit. It makes sure
+// that the recipient holds little more memory than it needs: its strings are
+// parts of a line of the given length.
+func (tx *transaction) room(to *sqmail.Recipient, line, most int) bool {
+	const octetsEach = 256
+	octets := len(to.Path.Local) + len(to.Path.Domain) + len(to.Original)
+	if most > 0 && (tx.asked > most || tx.octets+octets > most*octetsEach) {
+		return false
+	}
+	tx.octets += octets
+	if line > 2*octets+octetsEach {
+		to.Path.Local, to.Path.Domain = strings.Clone(to.Path.Local), strings.Clone(to.Path.Domain)
+		to.Original = strings.Clone(to.Original)
+	}
+	return true
 }
 
 // rcptParams sets to from the parameters of RCPT. A Reply with a code refuses.

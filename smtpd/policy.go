@@ -58,8 +58,8 @@ var AcceptAll = PolicyFunc(func(context.Context, *sqmail.Peer, *sqmail.Envelope,
 type SessionPolicy interface {
 	// BeginSession is asked first, before CheckConnect. The Policy that it
 	// returns is used for this session alone, in place of the server's; its
-	// optional methods are looked for too. With an error it refuses the
-	// session.
+	// other methods are looked for too. Nil means the same as on a Server.
+	// With an error it refuses the session.
 	BeginSession(ctx context.Context, peer *sqmail.Peer) (Policy, error)
 }
 

@@ -141,11 +141,11 @@ func TestNoOtherEndOfMessage(t *testing.T) {
 // nil, and not before.
 func TestReplyBelongsToReceiver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := begun(t, &smtpd.Server{Receiver: sqmail.ReceiverFunc(func(_ context.Context, _ *sqmail.Envelope, body io.Reader) (sqmail.Receipt, error) {
+		c := begun(t, accepting(sqmail.ReceiverFunc(func(_ context.Context, _ *sqmail.Envelope, body io.Reader) (sqmail.Receipt, error) {
 			io.Copy(io.Discard, body)
 			time.Sleep(time.Minute / 2)
 			return sqmail.Receipt{}, nil
-		})})
+		})))
 		start := time.Now()
 		c.Do(".", 250)
 		if took := time.Since(start); took != time.Minute/2 {

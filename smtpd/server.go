@@ -29,7 +29,8 @@ type Server struct {
 	// (RFC 5321, 4.1.3), or "localhost" if that is not known.
 	HelloName string
 
-	// Greeting is what follows the host name in the greeting. "": "ESMTP".
+	// Greeting is what follows the host name in the greeting. "": "ESMTP", or
+	// "LMTP".
 	Greeting string
 
 	// Receiver takes the messages. Nil: the server takes none, and says 451
@@ -37,9 +38,10 @@ type Server struct {
 	Receiver sqmail.Receiver
 
 	// Policy decides what is taken. Nil: recipients are taken from
-	// authenticated sessions and from clients on this host, that is with a
-	// loopback address or over a connection that has no address; all others
-	// are refused with 550 5.7.1. To take everything, say so: AcceptAll.
+	// authenticated sessions and from clients with a loopback address; all
+	// others are refused with 550 5.7.1, and so are those whose address is not
+	// known. To take everything, say so: AcceptAll. Behind a proxy on the
+	// same host, which gives all clients its own address, a Policy is needed.
 	Policy Policy
 
 	// ForPeer, if not nil, is asked for the Server whose settings serve a
@@ -58,7 +60,8 @@ type Server struct {
 	TLSConfig *tls.Config
 
 	// StartTLS says whether STARTTLS is offered. The zero Mode offers it if
-	// TLSConfig is set; Required refuses MAIL, RCPT and AUTH before it.
+	// TLSConfig is set; Required refuses MAIL, RCPT and AUTH before it, for
+	// ever if TLSConfig is nil. Implicit TLS satisfies it.
 	StartTLS Mode
 
 	// Certificate, if not nil, is shown the state of a connection whose client
@@ -72,7 +75,8 @@ type Server struct {
 	Verifier auth.Verifier
 
 	// Authentication says whether AUTH is offered. The zero Mode offers it if
-	// Verifier is set; Required refuses MAIL before it.
+	// Verifier is set; Required refuses MAIL before it, for ever if there is
+	// no Verifier.
 	Authentication Mode
 
 	// Mechanisms are the SASL mechanisms offered, in that order. Nil: LOGIN
@@ -80,8 +84,8 @@ type Server struct {
 	Mechanisms []string
 
 	// CleartextAuth offers mechanisms that show the password also without
-	// TLS. False: only under TLS, and to clients on this host, unless
-	// StartTLS is Required.
+	// TLS. False: only under TLS, and to clients with a loopback address.
+	// StartTLS: Required comes before it.
 	CleartextAuth bool
 
 	// LMTP speaks RFC 2033 in place of SMTP: LHLO, and a reply for each
@@ -96,8 +100,9 @@ type Server struct {
 	// "(#5.7.1)", as qmail's log readers expect, in place of RFC 2034.
 	ClassicReplies bool
 
-	// LooseSyntax takes MAIL and RCPT with blanks after the colon, and
-	// without angle brackets, which RFC 5321 forbids.
+	// LooseSyntax takes what RFC 5321 forbids and old clients do: MAIL and RCPT
+	// with blanks after the colon, without angle brackets, or with a path that
+	// has no domain, and MAIL without a hello.
 	LooseSyntax bool
 
 	// BareLF says what becomes of a LF without CR, and of a CR without LF, in
@@ -114,19 +119,21 @@ type Server struct {
 	MaxMessageBytes int64
 
 	// MaxRecipients is the number of RCPT commands in a transaction that are
-	// looked at; further ones hear 452. 0: 1000. Negative: no limit.
+	// looked at; further ones hear 452, and so do those beyond 256 octets for
+	// each of that number. 0: 1000. Negative: no limit.
 	MaxRecipients int
 
 	// MaxHops is the number of Received and Delivered-To fields at which a
-	// message is refused as looping. 0: 100.
+	// message is refused as looping. 0: 100. Negative: no limit.
 	MaxHops int
 
-	// MaxBadCommands is the number of commands in a session that fail by
-	// syntax, sequence or being unknown; the next is the last. 0: 10.
+	// MaxBadCommands is the number of commands between two messages that may
+	// be unknown, malformed or not offered; the next one hears 421, and the
+	// session is closed. 0: 10. Negative: no limit.
 	MaxBadCommands int
 
-	// MaxAuthFailures is the number of failed AUTH commands after which a
-	// session is closed. 0: 3.
+	// MaxAuthFailures is the number of failed AUTH commands at which a
+	// session is closed. 0: 3. Negative: no limit.
 	MaxAuthFailures int
 
 	// AuthFailureDelay is how long the reply to a failed AUTH is held back.

@@ -205,6 +205,49 @@ func TestTooManyConnections(t *testing.T) {
 	c.ExpectEnd()
 }
 
+// TestUnknownAddressIsNotLocal: without a Policy nobody relays who is not known
+// to be on this host.
+func TestUnknownAddressIsNotLocal(t *testing.T) {
+	server := &smtpd.Server{Receiver: &smtpdtest.Recorder{}, Verifier: users}
+	ours, theirs := net.Pipe()
+	go server.ServeConn(theirs)
+	defer server.Close()
+	c := smtpdtest.NewClient(t, ours, nil)
+	c.Expect(220)
+	if ehlo := c.Do("EHLO c", 250); strings.Contains(ehlo, "AUTH") {
+		t.Error(ehlo)
+	}
+	c.Do("MAIL FROM:<a@example.org>", 250)
+	c.Do("RCPT TO:<b@example.test>", 550)
+}
+
+// TestMemoryOfRecipientsIsBounded: long paths count for more.
+func TestMemoryOfRecipientsIsBounded(t *testing.T) {
+	server := smtpdtest.NewServer(t, &smtpdtest.Recorder{}, func(s *smtpd.Server) { s.MaxRecipients = 10 })
+	c := server.Dial(t)
+	c.Do("EHLO c", 250)
+	c.Do("MAIL FROM:<a@example.org>", 250)
+	long := strings.Repeat("x", 800) + "@example.test"
+	for range 3 {
+		c.Do("RCPT TO:<"+long+">", 250)
+	}
+	c.Do("RCPT TO:<"+long+">", 452)
+	c.Do("RCPT TO:<b@example.test>", 250)
+}
+
+// TestLinesOfMessagesHaveNoLimit.
+func TestLinesOfMessagesHaveNoLimit(t *testing.T) {
+	var r smtpdtest.Recorder
+	server := smtpdtest.NewServer(t, &r)
+	c := server.Dial(t)
+	c.Do("EHLO c", 250)
+	message := strings.Repeat("x", 1<<20) + "\n"
+	c.Mail("a@example.org", "b@example.test", message)
+	if got := r.Messages()[0].Body; got != message {
+		t.Errorf("%d octets, want %d", len(got), len(message))
+	}
+}
+
 func TestReceiptIsInTheReply(t *testing.T) {
 	server := smtpdtest.NewServer(t, &smtpdtest.Recorder{})
 	c := server.Dial(t)

@@ -196,7 +196,7 @@ func (s *session) sayLast(r sqmail.Reply) {
 // bad answers a command that the client should not have sent.
 func (s *session) bad(r sqmail.Reply) {
 	s.bads++
-	if s.bads > s.set.maxBad {
+	if most := s.set.maxBad; most > 0 && s.bads > most {
 		s.event(slog.LevelInfo, "refused", slog.String("condition", "SNDR::Bad_Commands"))
 		s.sayLast(replyBadCommands)
 		return

@@ -36,36 +36,40 @@ type settings struct {
 	auth          Mode
 	mechanisms    []string
 	cleartextAuth bool
-	authDelay     time.Duration
-	maxAuth       int
 
 	lmtp, loose, traceFor bool
 	style                 replyStyle
 	hidden                extension
 	bareLF                BareLF
 
-	maxMessage      int64 // 0: no limit
-	maxRecipients   int   // 0: no limit
-	maxHops, maxBad int
-	greetDelay      time.Duration
-	timeouts        serve.Timeouts
+	// In these 0 means no limit.
+	maxMessage             int64
+	maxRecipients, maxHops int
+	maxBad, maxAuth        int
+
+	authDelay, greetDelay time.Duration
+	timeouts              serve.Timeouts
 }
 
 // settings returns s's settings; they are made at the first call.
 func (s *Server) settings() *settings {
 	s.once.Do(func() {
+		greeting := "ESMTP"
+		if s.LMTP {
+			greeting = "LMTP"
+		}
 		s.made = &settings{
-			helloName: s.HelloName, greeting: orDefault(s.Greeting, "ESMTP"),
+			helloName: s.HelloName, greeting: orDefault(s.Greeting, greeting),
 			receiver: s.Receiver, policy: stagesOf(s.Policy),
 			tls: s.TLSConfig, startTLS: s.StartTLS, certificate: s.Certificate,
 			verifier: s.Verifier, auth: s.Authentication, mechanisms: mechanismsOf(s.Mechanisms),
-			cleartextAuth: s.CleartextAuth, authDelay: max(0, orDefault(s.AuthFailureDelay, defaultAuthDelay)),
-			maxAuth: orDefault(s.MaxAuthFailures, defaultMaxAuth),
-			lmtp:    s.LMTP, loose: s.LooseSyntax, traceFor: s.TraceFor,
+			cleartextAuth: s.CleartextAuth,
+			lmtp:          s.LMTP, loose: s.LooseSyntax, traceFor: s.TraceFor,
 			style: replyStyle{classic: s.ClassicReplies}, hidden: hiddenOf(s.Hide), bareLF: s.BareLF,
-			maxMessage:    max(0, orDefault(s.MaxMessageBytes, defaultMaxMessage)),
-			maxRecipients: max(0, orDefault(s.MaxRecipients, defaultMaxRecipient)),
-			maxHops:       orDefault(s.MaxHops, defaultMaxHops), maxBad: orDefault(s.MaxBadCommands, defaultMaxBad),
+			maxMessage:    limit(s.MaxMessageBytes, defaultMaxMessage),
+			maxRecipients: limit(s.MaxRecipients, defaultMaxRecipient),
+			maxHops:       limit(s.MaxHops, defaultMaxHops), maxBad: limit(s.MaxBadCommands, defaultMaxBad),
+			maxAuth: limit(s.MaxAuthFailures, defaultMaxAuth), authDelay: limit(s.AuthFailureDelay, defaultAuthDelay),
 			greetDelay: s.GreetDelay,
 			timeouts:   serve.Timeouts{Idle: s.IdleTimeout, Body: s.BodyTimeout, MinRate: s.MinRate, Write: s.WriteTimeout},
 		}
@@ -80,6 +84,9 @@ func orDefault[T comparable](value, def T) T {
 	}
 	return value
 }
+
+// limit is a limit's field with its default filled in: 0 means none.
+func limit[T int | int64 | time.Duration](value, def T) T { return max(0, orDefault(value, def)) }
 
 // stages are the methods of a Policy; nil are those that it does not have.
 type stages struct {
@@ -114,12 +121,8 @@ func localOnly(_ context.Context, peer *sqmail.Peer, _ *sqmail.Envelope, _ *sqma
 	return &sqmail.Error{Op: "recipient", Class: sqmail.Rejection, Reply: replyNoRelay}
 }
 
-// isLocal reports whether the client is on this host: it has a loopback
-// address, or none, as over a pipe or a Unix socket.
-func isLocal(peer *sqmail.Peer) bool {
-	addr := peer.Remote.Addr()
-	return !addr.IsValid() || addr.IsLoopback()
-}
+// isLocal reports whether the client is on this host for certain.
+func isLocal(peer *sqmail.Peer) bool { return peer.Remote.Addr().IsLoopback() }
 
 func mechanismsOf(names []string) []string {
 	if names == nil {

@@ -22,6 +22,11 @@ func inMemory(t *testing.T, server *smtpd.Server) *smtpdtest.Client {
 	return smtpdtest.NewClient(t, ours, nil)
 }
 
+// accepting is a server that takes every recipient.
+func accepting(r sqmail.Receiver) *smtpd.Server {
+	return &smtpd.Server{Receiver: r, Policy: smtpd.AcceptAll}
+}
+
 // begun is a client that has been told 354.
 func begun(t *testing.T, server *smtpd.Server) *smtpdtest.Client {
 	c := inMemory(t, server)
@@ -68,7 +73,7 @@ func TestDribbledCommandEndsSession(t *testing.T) {
 func TestSilenceInMessageEndsSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r smtpdtest.Recorder
-		c := begun(t, &smtpd.Server{Receiver: &r})
+		c := begun(t, accepting(&r))
 		c.Send("text\r\n")
 		time.Sleep(3 * time.Minute)
 		wantReply(t, c, "421 4.4.2")
@@ -81,7 +86,7 @@ func TestSilenceInMessageEndsSession(t *testing.T) {
 
 func TestDribbledMessageEndsSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := begun(t, &smtpd.Server{Receiver: &smtpdtest.Recorder{}})
+		c := begun(t, accepting(&smtpdtest.Recorder{}))
 		start := time.Now()
 		for time.Since(start) < 10*time.Minute {
 			c.SetDeadline(time.Now().Add(time.Minute))
@@ -98,7 +103,7 @@ func TestDribbledMessageEndsSession(t *testing.T) {
 
 func TestFailedAuthIsHeldBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := inMemory(t, &smtpd.Server{Verifier: users})
+		c := inMemory(t, &smtpd.Server{Verifier: users, CleartextAuth: true})
 		c.Expect(220)
 		c.Do("EHLO c", 250)
 		start := time.Now()
@@ -170,7 +175,7 @@ func TestShutdownTellsIdleSessions(t *testing.T) {
 func TestShutdownLetsMessagesFinish(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r smtpdtest.Recorder
-		server := &smtpd.Server{Receiver: &r}
+		server := accepting(&r)
 		c := begun(t, server)
 		c.Send("text\r\n")
 		done := make(chan error)
@@ -195,7 +200,7 @@ var stuckReceiver = sqmail.ReceiverFunc(func(ctx context.Context, _ *sqmail.Enve
 
 func TestShutdownEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server := &smtpd.Server{Receiver: stuckReceiver}
+		server := accepting(stuckReceiver)
 		c := begun(t, server)
 		c.Send(".\r\n")
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -209,7 +214,7 @@ func TestShutdownEndsWithItsContext(t *testing.T) {
 
 func TestCloseEndsSessions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server := &smtpd.Server{Receiver: stuckReceiver}
+		server := accepting(stuckReceiver)
 		idle := inMemory(t, server)
 		idle.Expect(220)
 		busy := begun(t, server)
@@ -224,7 +229,7 @@ func TestCloseEndsSessions(t *testing.T) {
 
 func TestDelayEndsWithServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server := &smtpd.Server{Verifier: users, AuthFailureDelay: time.Hour}
+		server := &smtpd.Server{Verifier: users, CleartextAuth: true, AuthFailureDelay: time.Hour}
 		c := inMemory(t, server)
 		c.Expect(220)
 		c.Do("EHLO c", 250)
