@@ -38,16 +38,17 @@ type Conn struct {
 	outLen int
 	outErr error
 
-	mu      sync.Mutex
-	waiting bool // for a command
-	closing bool // the server is shutting down
+	mu          sync.Mutex
+	waiting     bool // for a command
+	handshaking bool // nothing is at stake, as before the handler is called
+	closing     bool // the server is shutting down
 }
 
 func newConn(s *Server, nc net.Conn, number uint64) *Conn {
 	c := &Conn{
 		srv: s, number: number, raw: nc, nc: nc,
 		remote: addrPort(nc.RemoteAddr()), local: addrPort(nc.LocalAddr()),
-		timeouts: s.timeouts,
+		timeouts: s.timeouts, handshaking: true,
 	}
 	c.ctx, c.cancel = context.WithCancel(s.ctx)
 	c.reader.Reset((*source)(c))
@@ -123,6 +124,11 @@ func (c *Conn) StartTLS(config *tls.Config) error {
 }
 
 func (c *Conn) handshake(config *tls.Config) error {
+	if !c.setHandshaking(true) {
+		c.broken()
+		return ErrServerClosed
+	}
+	defer c.setHandshaking(false)
 	c.raw.SetDeadline(deadline(c.timeouts.Handshake))
 	t := tls.Server(c.raw, config)
 	if err := t.HandshakeContext(c.ctx); err != nil {
@@ -135,6 +141,15 @@ func (c *Conn) handshake(config *tls.Config) error {
 	return nil
 }
 
+// setHandshaking notes whether the connection may be closed by shutdown at any
+// time. It reports whether the server is open.
+func (c *Conn) setHandshaking(on bool) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.handshaking = on
+	return !c.closing
+}
+
 // broken closes the connection while the handler is at work.
 func (c *Conn) broken() {
 	c.failed = true
@@ -142,12 +157,16 @@ func (c *Conn) broken() {
 	c.raw.Close()
 }
 
-// shutdown ends the wait for a command. Any goroutine may call it.
+// shutdown ends the wait for a command, or for a handshake. Any goroutine may
+// call it.
 func (c *Conn) shutdown() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closing = true
-	if c.waiting {
+	switch {
+	case c.handshaking:
+		c.raw.Close()
+	case c.waiting:
 		c.raw.SetReadDeadline(longAgo)
 	}
 }

@@ -35,6 +35,10 @@ func (s *Server) run(c *Conn) (err error) {
 			return err
 		}
 	}
+	if !c.setHandshaking(false) {
+		c.failed = true
+		return ErrServerClosed
+	}
 	s.Handler(c.ctx, c)
 	return nil
 }

@@ -87,6 +87,25 @@ func TestShutdownTakesNoPipelinedCommand(t *testing.T) {
 	})
 }
 
+func TestShutdownWaitsForNoHandshake(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &serve.Server{Handler: startTLS(make(chan error, 1)), TLSConfig: serverTLS(t)}
+		l, implicit := start(t, s), newPipes()
+		go s.ServeTLS(implicit)
+		silent := implicit.dial(t, "")
+		c := l.dial(t, "")
+		c.send("STARTTLS\r\n")
+		c.expect("220 go ahead")
+		synctest.Wait()
+		begin := time.Now()
+		if err := s.Shutdown(t.Context()); err != nil || time.Since(begin) != 0 {
+			t.Errorf("%v after %v", err, time.Since(begin))
+		}
+		silent.expectEnd()
+		c.expectEnd()
+	})
+}
+
 func TestShutdownGivesUpWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ended := make(chan struct{})

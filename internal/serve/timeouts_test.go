@@ -37,7 +37,7 @@ func TestSilentPeerIsIdle(t *testing.T) {
 			c.WriteString("421 idle\r\n")
 			return err
 		})
-		go c.expect("421 idle")
+		c.expect("421 idle")
 		within(t, result, begin, 5*time.Minute, serve.ErrIdle)
 	})
 }

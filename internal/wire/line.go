@@ -7,9 +7,8 @@ import "bytes"
 //
 // A line that is longer, or holds a bare CR or a NUL, is read to its end,
 // dropped, and reported as ErrLineTooLong, ErrBareCR or ErrNUL; the session
-// can go on. At a bare LF it fails with ErrBareLF, unless AcceptLF is set, and
-// the session is over. At the end of input it fails with io.EOF, or, within a
-// line, io.ErrUnexpectedEOF.
+// can go on. At a bare LF it fails with ErrBareLF, and the session is over. At
+// the end of input it fails with io.EOF, or, within a line, io.ErrUnexpectedEOF.
 //
 // A peer that never ends its line keeps ReadLine reading: the source needs a
 // deadline for the line as a whole.
@@ -39,7 +38,7 @@ func (r *Reader) takeLine(n, limit int, long bool) ([]byte, error) {
 	r.r += n + 1
 	text, ok := bytes.CutSuffix(line, []byte("\r"))
 	switch {
-	case !ok && !r.AcceptLF:
+	case !ok:
 		return nil, r.fail(ErrBareLF)
 	case long || len(text) > limit:
 		return nil, ErrLineTooLong

@@ -65,15 +65,6 @@ var sources = map[string]func(io.Reader) io.Reader{
 	"data and EOF": iotest.DataErrReader,
 }
 
-func TestAcceptLF(t *testing.T) {
-	r := wire.NewReader(strings.NewReader("A\nB\r\nC\rD\nE\n"))
-	r.AcceptLF = true
-	got, err := lines(r, 100)
-	if want := "A|B|wire: bare CR|E"; strings.Join(got, "|") != want || err != io.EOF {
-		t.Errorf("%q, %v", got, err)
-	}
-}
-
 func TestLongestLimit(t *testing.T) {
 	long := strings.Repeat("x", wire.MaxLine)
 	r := wire.NewReader(strings.NewReader(long + "\r\nx" + long + "\r\nQ\r\n"))

@@ -13,10 +13,6 @@ import "io"
 // A Reader is used by one goroutine. Slices that it returns are valid until
 // the next call.
 type Reader struct {
-	// AcceptLF lets a bare LF end a command line too. It does not touch
-	// bodies.
-	AcceptLF bool
-
 	src   io.Reader
 	buf   []byte // small or borrowed; buf[r:w] is unread
 	r, w  int
@@ -29,7 +25,7 @@ type Reader struct {
 func NewReader(src io.Reader) *Reader { return &Reader{src: src} }
 
 // Reset makes r read from src as if new: what is buffered is dropped, and so is
-// the final error. AcceptLF stays.
+// the final error.
 func (r *Reader) Reset(src io.Reader) {
 	r.Release()
 	r.src, r.full, r.err = src, false, nil
