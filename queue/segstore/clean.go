@@ -88,7 +88,7 @@ func (c *cleaner) copy(p place, r record, raw []byte) *entry {
 		return c.tomb(header{kind: kindDone, id: d.head(r.flags).replaces, arg: r.arg})
 	case kindDone, kindVoid:
 		if r.arg != p.seq && s.segments[r.arg] != nil {
-			return c.tomb(header{kind: r.kind, lsn: r.lsn, id: r.id, arg: r.arg})
+			return c.tomb(header{kind: r.kind, id: r.id, arg: r.arg})
 		}
 	}
 	return nil

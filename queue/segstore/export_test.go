@@ -1,9 +1,34 @@
 package segstore
 
-import "github.com/sqmail/sqmail/internal/spoolfs"
+import (
+	"github.com/sqmail/sqmail/internal/spoolfs"
+)
 
 // Small returns options for a store on fs whose segments, bodies and
 // checkpoints are small enough that a few messages fill them.
 func Small(fs spoolfs.FS) *Options {
 	return &Options{fs: fs, segmentSize: 64 << 10, bodyMax: 8 << 10, logMax: 128 << 10}
+}
+
+// Tiny is smaller still: ten messages to a segment.
+func Tiny(fs spoolfs.FS) *Options {
+	return &Options{fs: fs, segmentSize: 24 << 10, bodyMax: 4 << 10, logMax: 20 << 10}
+}
+
+// TinyQuiet is Tiny without a keeper.
+func TinyQuiet(fs spoolfs.FS) *Options {
+	o := Tiny(fs)
+	o.quiet = true
+	return o
+}
+
+// KeepHouse does the keeper's work.
+func (s *Store) KeepHouse() { s.keepHouse() }
+
+// Unsettled reports whether a segment waits to be cleaned before others are
+// freed.
+func (s *Store) Unsettled() bool {
+	s.index.Lock()
+	defer s.index.Unlock()
+	return s.unsettled()
 }

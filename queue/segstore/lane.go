@@ -45,13 +45,10 @@ type entry struct {
 	err  error
 }
 
-// void says that a record in a segment does not count, because its sync
-// failed: it may be there, and was or will be written elsewhere, or somebody
-// was told that it is not.
-type void struct {
-	lsn uint64
-	seq uint32
-}
+// void says that what a segment has from an offset on does not count, because
+// the sync of it failed: it may be there, but it was or will be written
+// elsewhere, or somebody was told that it is not.
+type void = place
 
 const maxBatch = 4 << 20
 
@@ -177,7 +174,7 @@ func (l *lane) write(batch []*entry) {
 			continue
 		}
 		l.s.log.Error("queue: write failed, segment given up", "segment", l.seg.number, "err", err)
-		l.abandon(batch[:n])
+		l.abandon()
 		if failures++; failures == 2 {
 			for _, e := range batch {
 				e.err = storageError("commit", err)
@@ -231,10 +228,8 @@ func (l *lane) leave() {
 
 // abandon gives up the segment after a failed write or sync: what had been
 // synced before is good, what was to be synced may or may not be there.
-func (l *lane) abandon(batch []*entry) {
-	for _, e := range batch {
-		l.voids = append(l.voids, void{e.header.lsn, l.seg.seq})
-	}
+func (l *lane) abandon() {
+	l.voids = append(l.voids, void{l.seg.seq, uint32(l.seg.end)})
 	l.s.index.Lock()
 	l.seg.broken = true
 	l.s.index.Unlock()
@@ -248,7 +243,7 @@ func (l *lane) append(batch []*entry) (int, error) {
 	l.buf = l.buf[:0]
 	first := uint8(flagBatch)
 	for _, v := range l.voids {
-		h := header{kind: kindVoid, flags: first, lsn: v.lsn, arg: v.seq}
+		h := header{kind: kindVoid, flags: first, id: queue.ID(v.off), arg: v.seq}
 		l.add(&h, bare(&h, nil))
 		first = 0
 	}

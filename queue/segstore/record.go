@@ -23,7 +23,7 @@ const (
 	kindMessage kind = 1 + iota // a message: envelope, and body or the file with it
 	kindState                   // attempts, due time, held
 	kindDone                    // the message is gone; arg: the segment that has it
-	kindVoid                    // the record with this log number in segment arg does not count
+	kindVoid                    // what segment arg has from the offset id on does not count
 )
 
 // Flags of a record.

@@ -23,7 +23,7 @@ type recovery struct {
 	snap    *snapshot
 	files   map[uint64]bool // segment files that are there, by number
 	stories map[queue.ID]*story
-	voids   map[void]bool
+	voids   map[uint32]uint32 // by segment, from which offset on it does not count
 	damage  bool
 }
 
@@ -36,7 +36,6 @@ type story struct {
 
 type messageRef struct {
 	link
-	lsn  uint64
 	due  int64
 	held bool
 	file bodyFile
@@ -51,16 +50,15 @@ type stateRef struct {
 
 // endRef is a record after which the message is gone.
 type endRef struct {
-	lsn    uint64
-	seq    uint32 // of the record
-	target uint32 // of the message's own record
+	place
+	target uint32 // the segment of the message's own record
 }
 
 func (s *Store) recover() error {
 	s.nextID.Store(1)
 	s.nextLSN.Store(1)
 	s.nextNumber.Store(1)
-	r := &recovery{s: s, files: make(map[uint64]bool), stories: make(map[queue.ID]*story), voids: make(map[void]bool)}
+	r := &recovery{s: s, files: make(map[uint64]bool), stories: make(map[queue.ID]*story), voids: make(map[uint32]uint32)}
 	snap, err := s.readSnapshot()
 	switch {
 	case errors.Is(err, errCorrupt):
@@ -242,12 +240,12 @@ func (r *recovery) readSegment(g *segment) error {
 func (r *recovery) note(l link, rec record) {
 	s := r.s
 	raise(&s.nextLSN, rec.lsn+1)
-	raise(&s.nextID, uint64(rec.id)+1)
 	if rec.kind == kindVoid {
-		r.voids[void{rec.lsn, rec.arg}] = true
+		r.voids[rec.arg] = uint32(rec.id)
 		s.addTomb(s.segments[l.seq], rec.arg)
 		return
 	}
+	raise(&s.nextID, uint64(rec.id)+1)
 	st := r.story(rec.id)
 	switch rec.kind {
 	case kindMessage:
@@ -256,7 +254,7 @@ func (r *recovery) note(l link, rec record) {
 		d := decoder{b: rec.meta}
 		st.states = append(st.states, stateRef{link: l, lsn: rec.lsn, due: d.int(), flags: rec.flags})
 	case kindDone:
-		st.ends = append(st.ends, endRef{rec.lsn, l.seq, rec.arg})
+		st.ends = append(st.ends, endRef{l.place, rec.arg})
 		s.addTomb(s.segments[l.seq], rec.arg)
 	}
 }
@@ -275,20 +273,25 @@ func (r *recovery) noteMessage(st *story, l link, rec record) {
 	d := decoder{b: rec.meta}
 	m := d.head(rec.flags)
 	st.messages = append(st.messages, messageRef{
-		link: l, lsn: rec.lsn, due: agenda.Nanos(m.due), held: rec.flags&flagHeld != 0, file: m.file})
+		link: l, due: agenda.Nanos(m.due), held: rec.flags&flagHeld != 0, file: m.file})
 	raise(&s.nextNumber, m.file.number+1)
 	if rec.flags&flagUnique != 0 {
 		s.tokens[m.token] = true
 	}
 	if m.replaces != 0 {
 		other := r.story(m.replaces)
-		other.ends = append(other.ends, endRef{rec.lsn, l.seq, rec.arg})
+		other.ends = append(other.ends, endRef{l.place, rec.arg})
 		s.addTomb(s.segments[l.seq], rec.arg)
 	}
 }
 
 // build fills the index, in the order of the numbers.
 func (r *recovery) build() error {
+	for seq, from := range r.voids {
+		if g := r.s.segments[seq]; g != nil {
+			g.end, g.broken = min(g.end, int64(from)), true
+		}
+	}
 	ids := slices.Sorted(maps.Keys(r.stories))
 	for r.snap != nil {
 		it, err := r.snap.next()
@@ -325,9 +328,9 @@ func (r *recovery) add(id queue.ID, it *snapshotItem) {
 	if it != nil {
 		r.prepend(st, it)
 	}
-	st.messages = slices.DeleteFunc(st.messages, func(m messageRef) bool { return r.voids[void{m.lsn, m.seq}] || r.s.segments[m.seq] == nil })
-	st.states = slices.DeleteFunc(st.states, func(m stateRef) bool { return r.voids[void{m.lsn, m.seq}] || r.s.segments[m.seq] == nil })
-	st.ends = slices.DeleteFunc(st.ends, func(e endRef) bool { return r.voids[void{e.lsn, e.seq}] })
+	st.messages = slices.DeleteFunc(st.messages, func(m messageRef) bool { return r.void(m.place) })
+	st.states = slices.DeleteFunc(st.states, func(m stateRef) bool { return r.void(m.place) })
+	st.ends = slices.DeleteFunc(st.ends, func(e endRef) bool { return r.void(e.place) })
 	if len(st.ends) > 0 {
 		for _, m := range st.messages {
 			if m.seq != st.ends[0].target {
@@ -350,10 +353,16 @@ func (r *recovery) add(id queue.ID, it *snapshotItem) {
 	r.addStory(id, st)
 }
 
+// void reports whether a record does not count.
+func (r *recovery) void(p place) bool {
+	from, ok := r.voids[p.seq]
+	return ok && p.off >= from || r.s.segments[p.seq] == nil
+}
+
 // prepend puts what the checkpoint knows at the beginning of the story.
 func (r *recovery) prepend(st *story, it *snapshotItem) {
 	s := r.s
-	first := messageRef{link: link{it.meta.msg, it.meta.msgLen}, lsn: r.lsnOf(it.meta.msg), due: it.due, held: it.flags&flagHeld != 0,
+	first := messageRef{link: link{it.meta.msg, it.meta.msgLen}, due: it.due, held: it.flags&flagHeld != 0,
 		file: bodyFile{number: it.number, size: it.size}}
 	st.messages = slices.Insert(st.messages, 0, first)
 	links := it.chain
@@ -368,17 +377,6 @@ func (r *recovery) prepend(st *story, it *snapshotItem) {
 			}
 		}
 	}
-}
-
-func (r *recovery) lsnOf(p place) uint64 {
-	g := r.s.segments[p.seq]
-	if g == nil {
-		return 0
-	}
-	var b [headerLen]byte
-	g.f.ReadAt(b[:], int64(p.off))
-	h, _ := parseHeader(b[:], g.nonce, g.seq)
-	return h.lsn
 }
 
 // addStory enters a message that has a story.

@@ -64,6 +64,12 @@ func readLabel(f spoolfs.File) (label, error) {
 	}
 	first, ok1 := parseLabel(b[:])
 	second, ok2 := parseLabel(b[labelPage:])
+	if ok1 && ok2 && first != second {
+		// A write of labels was interrupted. What we read is to stay.
+		if err := f.Datasync(); err != nil {
+			return label{}, err
+		}
+	}
 	switch {
 	case ok1 && (!ok2 || first.seq >= second.seq):
 		return first, nil

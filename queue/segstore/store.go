@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -139,24 +140,32 @@ func Open(dir string, o *Options) (*Store, error) {
 	return s, nil
 }
 
-// makeDirs makes the directories that are not there.
+// makeDirs makes the directories that are not there. Their names are durable
+// when it returns nil. If that fails the new ones are removed: a later sync
+// that succeeds would say nothing about them.
 func (s *Store) makeDirs() error {
-	made := false
-	for _, d := range []struct {
-		name string
-		perm fs.FileMode
-	}{{"", 0o700}, {"segments", 0o700}, {"bodies", 0o700}, {"quarantine", 0o700}} {
-		switch err := s.fs.Mkdir(filepath.Join(s.dir, d.name), d.perm); {
-		case err == nil:
-			made = true
-		case !errors.Is(err, fs.ErrExist):
+	var made []string
+	err := func() error {
+		for _, name := range []string{"", "segments", "bodies", "quarantine"} {
+			path := filepath.Join(s.dir, name)
+			switch err := s.fs.Mkdir(path, 0o700); {
+			case err == nil:
+				made = append(made, path)
+			case !errors.Is(err, fs.ErrExist):
+				return err
+			}
+		}
+		if err := s.fs.SyncDir(filepath.Dir(s.dir)); err != nil {
 			return err
 		}
+		return s.fs.SyncDir(s.dir)
+	}()
+	if err != nil {
+		for _, path := range slices.Backward(made) {
+			s.fs.Remove(path)
+		}
 	}
-	if !made {
-		return nil
-	}
-	return errors.Join(s.fs.SyncDir(filepath.Dir(s.dir)), s.fs.SyncDir(s.dir))
+	return err
 }
 
 // Stats implements [queue.Store].

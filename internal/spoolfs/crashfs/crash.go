@@ -1,6 +1,9 @@
 package crashfs
 
-import "math/rand/v2"
+import (
+	"math/rand/v2"
+	"slices"
+)
 
 // Loss says what becomes, in a crash, of what was not synced.
 type Loss string
@@ -10,7 +13,8 @@ const (
 	// LoseAll: the disk has what was synced, nothing else.
 	LoseAll Loss = "lose all"
 
-	// KeepAll: only the process died.
+	// KeepAll: only the process died. What was not synced is still in memory,
+	// and a later crash can lose it.
 	KeepAll Loss = "keep all"
 
 	// LoseNames: content is there, directory entries are not.
@@ -37,11 +41,16 @@ func Losses() []Loss {
 const block = 512
 
 // Crash returns what a machine may find after losing power now. The file
-// system itself goes on. The same seed gives the same result. It is to be
-// called from Hook, or while no operation is in progress.
+// system itself goes on. The same seed gives the same result.
 func (f *FS) Crash(loss Loss, seed uint64) *FS {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.crash(loss, seed)
+}
+
+func (f *FS) crash(loss Loss, seed uint64) *FS {
 	f.start()
-	c := &crash{loss: loss, rand: rand.New(rand.NewPCG(seed, 7)), kept: make(map[*entryOp]bool), nodes: make(map[*node]*node)}
+	c := &crash{loss: loss, rand: rand.New(rand.NewPCG(seed, 7)), kept: make(map[*entryOp]bool), nodes: make(map[*node]*node), ops: make(map[*entryOp]*entryOp)}
 	return &FS{root: c.node(f.root), locks: make(map[string]bool), Limit: f.Limit}
 }
 
@@ -50,6 +59,7 @@ type crash struct {
 	rand  *rand.Rand
 	kept  map[*entryOp]bool
 	nodes map[*node]*node
+	ops   map[*entryOp]*entryOp
 }
 
 // node returns what is left of a file or directory.
@@ -59,6 +69,10 @@ func (c *crash) node(n *node) *node {
 	}
 	left := &node{dir: n.dir, space: n.space}
 	c.nodes[n] = left
+	if c.loss == KeepAll {
+		c.whole(n, left)
+		return left
+	}
 	if !n.dir {
 		left.synced = c.content(n)
 		left.data = append([]byte(nil), left.synced...)
@@ -88,18 +102,54 @@ func (c *crash) node(n *node) *node {
 	return left
 }
 
+// whole copies a file or directory with all that is not synced.
+func (c *crash) whole(n, left *node) {
+	left.data, left.synced = slices.Clone(n.data), slices.Clone(n.synced)
+	left.writes = slices.Clone(n.writes) // their content is not changed any more
+	if !n.dir {
+		return
+	}
+	left.live, left.durable = make(map[string]*node), make(map[string]*node)
+	for name, child := range n.live {
+		left.live[name] = c.node(child)
+	}
+	for name, child := range n.durable {
+		left.durable[name] = c.node(child)
+	}
+	for _, op := range n.pending {
+		left.pending = append(left.pending, c.entryOp(op))
+	}
+}
+
+// entryOp copies a change of entries, once for all directories it concerns.
+func (c *crash) entryOp(op *entryOp) *entryOp {
+	if left := c.ops[op]; left != nil {
+		return left
+	}
+	left := &entryOp{doubtful: op.doubtful, applied: op.applied, overtaken: op.overtaken}
+	c.ops[op] = left
+	for _, ch := range op.changes {
+		ch.dir = c.node(ch.dir)
+		if ch.node != nil {
+			ch.node = c.node(ch.node)
+		}
+		left.changes = append(left.changes, ch)
+	}
+	return left
+}
+
 // keeps decides whether a change of entries got to the disk, once for all
 // directories that it concerns.
 func (c *crash) keeps(op *entryOp) bool {
-	if op.applied {
-		return true
+	if op.applied || op.overtaken {
+		return op.applied
 	}
 	if kept, decided := c.kept[op]; decided {
 		return kept
 	}
 	kept := false
 	switch c.loss {
-	case KeepAll, LoseContent:
+	case LoseContent:
 		kept = true
 	case TearBytes, TearBlocks, Garbage:
 		kept = c.rand.IntN(2) == 0
@@ -114,7 +164,7 @@ func (c *crash) content(n *node) []byte {
 	torn := c.rand.IntN(len(n.writes) + 1)
 	for i, w := range n.writes {
 		switch c.loss {
-		case KeepAll, LoseNames:
+		case LoseNames:
 			data = w.apply(data)
 		case TearBytes:
 			if i < torn {

@@ -46,6 +46,15 @@ func (f *file) WriteAt(p []byte, off int64) (int, error) {
 	return n, err
 }
 
+// overtaken reports whether a younger write that is being synced leaves
+// nothing of w.
+func (w write) overtaken(younger write) bool {
+	if younger.doubtful {
+		return false
+	}
+	return w.data == nil || younger.data == nil || w.off < younger.off+int64(len(younger.data)) && younger.off < w.off+int64(len(w.data))
+}
+
 // apply returns the content with the write done to it.
 func (w write) apply(data []byte) []byte {
 	if w.data == nil {
@@ -109,13 +118,13 @@ func (f *file) Datasync() error {
 	synced := false
 	err := f.do(Datasync, func() error {
 		synced = true
-		left := f.node.writes[:0]
-		for _, w := range f.node.writes {
-			if w.doubtful {
+		var left []write
+		for i, w := range f.node.writes {
+			if !w.doubtful {
+				f.node.synced = w.apply(f.node.synced)
+			} else if !slices.ContainsFunc(f.node.writes[i+1:], w.overtaken) {
 				left = append(left, w)
-				continue
 			}
-			f.node.synced = w.apply(f.node.synced)
 		}
 		f.node.writes = left
 		return nil

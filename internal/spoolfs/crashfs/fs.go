@@ -16,8 +16,8 @@ import (
 type FS struct {
 	// Hook, if not nil, is called before (Before true) and after each
 	// operation that changes something. An error returned before makes the
-	// operation fail; after, it is ignored. The file system is locked: of its
-	// methods Hook may only call Crash. Set it before use.
+	// operation fail; after, it is ignored. The file system is locked: Hook
+	// must not use it but by Op.Crash. Set it before use.
 	Hook func(Op) error
 
 	// Limit is how many octets all files may take together. 0: no limit.
@@ -35,6 +35,9 @@ type Op struct {
 	Kind   Kind
 	Name   string
 	Before bool
+
+	// Crash is FS.Crash for use in Hook.
+	Crash func(loss Loss, seed uint64) *FS
 }
 
 // Kind is the kind of an operation.
@@ -72,6 +75,8 @@ type entryOp struct {
 	changes  []change
 	doubtful bool // a sync of it has failed: nothing will make it durable
 	applied  bool
+
+	overtaken bool // in doubt, and something younger is durable
 }
 
 type change struct {
@@ -104,7 +109,7 @@ func (f *FS) do(kind Kind, name string, run func() error) error {
 	defer f.mu.Unlock()
 	f.start()
 	f.ops++
-	op := Op{N: f.ops, Kind: kind, Name: name, Before: true}
+	op := Op{N: f.ops, Kind: kind, Name: name, Before: true, Crash: f.crash}
 	var err error
 	if f.Hook != nil {
 		err = f.Hook(op)
@@ -277,18 +282,27 @@ func (f *FS) SyncDir(name string) error {
 		if d == nil || !d.dir {
 			return fs.ErrNotExist
 		}
+		saved := make(map[string]bool) // names; what is older and in doubt is overtaken
+		for _, op := range slices.Backward(d.pending) {
+			over := false
+			for _, c := range op.changes {
+				over = over || c.dir == d && saved[c.name]
+				saved[c.name] = saved[c.name] || c.dir == d && !op.doubtful
+			}
+			op.overtaken = op.overtaken || op.doubtful && over
+		}
 		for _, op := range d.pending {
 			if !op.doubtful {
 				op.apply()
 			}
 		}
-		d.pending = slices.DeleteFunc(d.pending, func(op *entryOp) bool { return op.applied })
+		d.pending = slices.DeleteFunc(d.pending, func(op *entryOp) bool { return op.applied || op.overtaken })
 		return nil
 	})
 }
 
 func (op *entryOp) apply() {
-	if op.applied {
+	if op.applied || op.overtaken {
 		return
 	}
 	op.applied = true

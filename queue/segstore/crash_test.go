@@ -1,0 +1,168 @@
+package segstore_test
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+
+	"github.com/sqmail/sqmail/internal/spoolfs/crashfs"
+	"github.com/sqmail/sqmail/queue/segstore"
+)
+
+// TestPowerFailsAtEveryStep lives the life, and before and after each of its
+// file operations looks at what a crash would leave, for every kind of loss:
+// what was acknowledged is there, whole; what was finished stays away.
+func TestPowerFailsAtEveryStep(t *testing.T) { synctest.Test(t, powerFailsAtEveryStep) }
+
+func powerFailsAtEveryStep(t *testing.T) {
+	disk := &crashfs.FS{}
+	l := &life{ledger: newLedger(), open: func() (*segstore.Store, error) { return segstore.Open("/queue", segstore.TinyQuiet(disk)) }, churns: 3}
+	var points, failures atomic.Int64
+	disk.Hook = func(op crashfs.Op) error {
+		for _, loss := range crashfs.Losses() {
+			if op.Before && loss == crashfs.LoseAll && op.N > 1 {
+				continue // as after the last operation
+			}
+			seed := uint64(points.Add(1))
+			image := op.Crash(loss, seed)
+			if err := l.ledger.survives(image, seed%5 == 0, seed%4 == 0); err != nil && failures.Add(1) < 10 {
+				t.Errorf("crash at operation %d (%s %s, before: %v), loss %q: %v", op.N, op.Kind, op.Name, op.Before, loss, err)
+			}
+		}
+		return nil
+	}
+	l.live()
+	disk.Hook = nil
+	if l.store == nil {
+		t.Fatal("the store did not open")
+	}
+	if err := l.ledger.check(l.store, false); err != nil {
+		t.Errorf("at the end: %v", err)
+	}
+	l.store.Close()
+	if l.failed > 0 {
+		t.Errorf("%d calls failed", l.failed)
+	}
+	t.Logf("%d messages, %d file operations, %d crash points, %d lost", l.n, disk.Ops(), points.Load(), failures.Load())
+}
+
+// survives opens what a crash has left and compares it with the ledger. Twice
+// means that power fails again just after; noCheckpoint that somebody has
+// deleted the checkpoint, which must not matter.
+func (l *ledger) survives(image *crashfs.FS, twice, noCheckpoint bool) error {
+	if noCheckpoint {
+		image.Remove("/queue/checkpoint")
+	}
+	s, err := segstore.Open("/queue", segstore.TinyQuiet(image))
+	if err != nil {
+		return fmt.Errorf("open: %w", err)
+	}
+	defer s.Close()
+	if err := l.check(s, true); err != nil {
+		return err
+	}
+	probe, err := l.probe(s)
+	if err != nil {
+		return fmt.Errorf("commit after the crash: %w", err)
+	}
+	if !twice {
+		return nil
+	}
+	s.KeepHouse()
+	again, err := segstore.Open("/queue", segstore.TinyQuiet(image.Crash(crashfs.LoseAll, 1)))
+	if err != nil {
+		return fmt.Errorf("open after the second crash: %w", err)
+	}
+	defer again.Close()
+	l.mu.Lock()
+	l.facts["probe"] = probe
+	l.mu.Unlock()
+	defer l.note(func() { delete(l.facts, "probe") })
+	if err := l.check(again, true); err != nil {
+		return fmt.Errorf("after the second crash: %w", err)
+	}
+	return nil
+}
+
+// TestEveryOperationFails lives the life once for each file operation that can
+// fail, fails it, and lets the process die at the end.
+func TestEveryOperationFails(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		err   error
+		first int
+		last  int // how many operations fail
+	}{
+		{"EIO once", syscall.EIO, 1, 1},
+		{"ENOSPC once", syscall.ENOSPC, 1, 1},
+		// Not when the directories are made: if they cannot be removed after
+		// that has failed, nobody can tell later.
+		{"EIO for a while", syscall.EIO, 10, 7},
+		{"ENOSPC for a while", syscall.ENOSPC, 10, 7},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			lives, calls := 0, 0
+			for n, more := c.first, true; more && !t.Failed(); n++ {
+				synctest.Test(t, func(t *testing.T) {
+					var l *life
+					l, more = liveWithFailure(t, n, n+c.last, c.err)
+					lives++
+					calls += l.failed
+				})
+			}
+			t.Logf("%d lives, %d calls failed, 0 lost", lives, calls)
+		})
+	}
+}
+
+// liveWithFailure fails the operations from up to, but not including, to. It
+// reports whether the life was long enough for that.
+func liveWithFailure(t *testing.T, from, to int, cause error) (*life, bool) {
+	disk := &crashfs.FS{}
+	healed := false
+	disk.Hook = func(op crashfs.Op) error {
+		if !healed && op.Before && op.N >= from && op.N < to {
+			return cause
+		}
+		return nil
+	}
+	l := &life{ledger: newLedger(), open: func() (*segstore.Store, error) { return segstore.Open("/queue", segstore.TinyQuiet(disk)) }}
+	l.live()
+	more := disk.Ops() >= from
+	healed = true
+	if l.store == nil {
+		if !l.reopen() {
+			t.Errorf("operation %d failed: the store does not open any more", from)
+			return l, false
+		}
+	}
+	if err := l.ledger.check(l.store, false); err != nil {
+		t.Errorf("operation %d failed, while the store is open: %v", from, err)
+	}
+	probe, err := l.ledger.probe(l.store)
+	if err != nil {
+		t.Errorf("operation %d failed: no commit later: %v", from, err)
+		return l, false
+	}
+	l.ledger.note(func() { l.ledger.facts["probe"] = probe })
+	for i, loss := range crashfs.Losses() {
+		image := disk.Crash(loss, uint64(from*10+i))
+		s, err := segstore.Open("/queue", segstore.TinyQuiet(image))
+		if err != nil {
+			t.Errorf("operation %d failed, loss %q: open: %v", from, loss, err)
+			continue
+		}
+		if err := l.ledger.check(s, true); err != nil {
+			t.Errorf("operation %d failed, loss %q: %v", from, loss, err)
+		}
+		s.Close()
+	}
+	if err := l.store.Close(); err != nil && !errors.Is(err, cause) {
+		t.Errorf("operation %d failed: close: %v", from, err)
+	}
+	return l, more
+}
