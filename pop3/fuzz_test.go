@@ -22,7 +22,7 @@ func FuzzDialogue(f *testing.F) {
 	f.Add("STLS\r\nNOOP\n\r\nAPOP joe x\r\n", false)
 	f.Fuzz(func(t *testing.T, said string, loggedIn bool) {
 		drop := &memory{messages: []string{"A: 1\n\n.\nb\n", "\r\n.\r\n", ""}}
-		s := &pop3.Server{Verifier: failing(auth.Rejected("no")), Open: opening(drop, nil), APOP: true, AuthFailureDelay: -1}
+		s := &pop3.Server{Verifier: failing(auth.Rejected("no")), Open: opening(drop, nil), APOP: true, CleartextAuth: true, AuthFailureDelay: -1}
 		if loggedIn {
 			s.Verifier = failing(nil)
 			said = "USER joe\r\nPASS x\r\n" + said

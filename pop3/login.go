@@ -76,8 +76,7 @@ func (x *session) takesPasswords() bool {
 
 // private reports whether nobody can listen, or nobody minds.
 func (x *session) private() bool {
-	remote := x.peer.Remote.Addr()
-	return x.peer.TLS != nil || x.srv.CleartextAuth || !remote.IsValid() || remote.IsLoopback()
+	return x.peer.TLS != nil || x.srv.CleartextAuth || x.peer.Remote.Addr().IsLoopback()
 }
 
 // validName bounds what reaches stores and logs.

@@ -49,8 +49,7 @@ type Server struct {
 	NoPassword bool
 
 	// CleartextAuth takes passwords also without TLS. False: only under TLS,
-	// and from clients on this host: with a loopback address, or over a
-	// connection that has no address.
+	// and from clients with a loopback address.
 	CleartextAuth bool
 
 	// AuthFailureDelay is how long the reply to a failed login is held back.
