@@ -167,8 +167,10 @@ func TestDSNSaysWhatHappened(t *testing.T) {
 		}
 		return all, nil
 	}
-	inTime(t, deliver, asDSN(&b), func(w *world) {
+	inTime(t, deliver, func(q *queue.Queue) {
+		asDSN(&b)(q)
 		time.Sleep(time.Until(exampleTime))
+	}, func(w *world) {
 		env := envelope("s@x.test", "bad@b.test", "good@b.test", "quiet@b.test")
 		env.EnvelopeID = "QQ314159\nX: y"
 		env.Recipients[0].Original = "rfc822;Bad@Old.test"

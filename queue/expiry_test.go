@@ -87,14 +87,14 @@ func TestHeldMessagesDoNotExpireUntilReleased(t *testing.T) {
 	inTime(t, always(greylist), bouncing(&b), func(w *world) {
 		id := w.send(envelope("s@x.test", "a@b.test"), "x\n")
 		synctest.Wait()
-		if err := w.Hold(t.Context(), id); err != nil {
+		if err := w.Hold(w.t.Context(), id); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(30 * 24 * time.Hour)
 		if len(w.entries()) != 1 || len(w.deliveries()) != 1 {
 			t.Fatalf("%d messages, %d attempts", len(w.entries()), len(w.deliveries()))
 		}
-		if err := w.Release(t.Context(), id); err != nil {
+		if err := w.Release(w.t.Context(), id); err != nil {
 			t.Fatal(err)
 		}
 		w.wantEmpty()

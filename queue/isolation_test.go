@@ -52,7 +52,7 @@ func TestSlowAndDeadDestinationsHoldUpNoOther(t *testing.T) {
 				t.Logf("sent after %v, delivered %v later", sent, at-sent)
 			}
 		}
-		if _, err := w.RemoveAll(t.Context(), queue.Selection{All: true}); err != nil {
+		if _, err := w.RemoveAll(w.t.Context(), queue.Selection{All: true}); err != nil {
 			t.Error(err)
 		}
 		w.wantEmpty()
