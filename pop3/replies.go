@@ -4,6 +4,8 @@ package pop3
 // 3206; the sentences are fixed.
 const (
 	replyTooMany    = "-ERR [SYS/TEMP] too many connections, try again later\r\n"
+	replyNotForYou  = "-ERR [SYS/PERM] no service for you here\r\n"
+	replyNotNow     = "-ERR [SYS/TEMP] no service now, try again later\r\n"
 	replyIdle       = "-ERR idle for too long\r\n"
 	replyShutdown   = "-ERR [SYS/TEMP] server is shutting down\r\n"
 	replyBareLF     = "-ERR lines end in CRLF\r\n"

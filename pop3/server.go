@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sqmail/sqmail"
 	"github.com/sqmail/sqmail/auth"
 	"github.com/sqmail/sqmail/internal/serve"
 )
@@ -22,6 +23,17 @@ type Server struct {
 
 	// Name is the listener's name in logs and in Peer.Listener. "": "pop3".
 	Name string
+
+	// ForPeer, if not nil, is asked for the Server whose settings serve a
+	// connection, before anything is said to it. It may set peer.Name, the
+	// reverse name of the client. Nil with a nil error: this Server. An error
+	// sends the client away: with -ERR [SYS/PERM] if it is a rejection, else
+	// with -ERR [SYS/TEMP].
+	//
+	// Of the Server that it returns Addr, Name, Log, ForPeer, the timeouts and
+	// the limits of connections are not used. It should return the same few
+	// Servers again and again.
+	ForPeer func(ctx context.Context, peer *sqmail.Peer) (*Server, error)
 
 	// HostName is the name of this host in APOP's timestamp. "": "localhost".
 	HostName string
@@ -161,7 +173,7 @@ func (s *Server) serving() *serve.Server {
 }
 
 func (s *Server) handle(ctx context.Context, c *serve.Conn) {
-	x := &session{srv: s, ctx: ctx, conn: c}
+	x := &session{srv: s, log: s.log, ctx: ctx, conn: c}
 	defer x.end()
 	x.run()
 }

@@ -24,7 +24,8 @@ const (
 // session is one connection. It is in the AUTHORIZATION state while drop is
 // nil, then in the TRANSACTION state (RFC 1939, 3).
 type session struct {
-	srv  *Server
+	srv  *Server // whose settings hold
+	log  *slog.Logger
 	ctx  context.Context
 	conn *serve.Conn
 	peer *sqmail.Peer
@@ -80,7 +81,9 @@ var verbs = map[string]verb{
 func (x *session) run() {
 	x.peer = x.conn.Peer()
 	x.setProtocol()
-	x.greet()
+	if x.admit() {
+		x.greet()
+	}
 	for !x.over {
 		line, err := x.conn.ReadLine(maxCommand)
 		if err == nil {
@@ -89,6 +92,28 @@ func (x *session) run() {
 		}
 		x.lineError(err)
 	}
+}
+
+// admit asks whose settings serve this client, and reports whether any do.
+func (x *session) admit() bool {
+	if x.srv.ForPeer == nil {
+		return true
+	}
+	srv, err := x.srv.ForPeer(x.ctx, x.peer)
+	if err != nil {
+		x.over = true
+		x.event(slog.LevelInfo, "client refused", "err", err)
+		if sqmail.ClassOf(err) == sqmail.Rejection {
+			x.say(replyNotForYou)
+		} else {
+			x.say(replyNotNow)
+		}
+		return false
+	}
+	if srv != nil {
+		x.srv = srv
+	}
+	return true
 }
 
 // end frees what the session holds, and logs what it was.
@@ -171,7 +196,7 @@ func (x *session) noop(string) { x.say(replyOK) }
 
 // event logs with what names the session.
 func (x *session) event(level slog.Level, what string, args ...any) {
-	x.srv.log.With("session", x.conn.ID(), "listener", x.peer.Listener, "protocol", x.peer.Protocol,
+	x.log.With("session", x.conn.ID(), "listener", x.peer.Listener, "protocol", x.peer.Protocol,
 		"remote", x.peer.Remote.String(), "user", x.peer.User).Log(x.ctx, level, what, args...)
 }
 

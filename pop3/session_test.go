@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sqmail/sqmail"
 	"github.com/sqmail/sqmail/auth"
 	"github.com/sqmail/sqmail/pop3"
 )
@@ -47,6 +48,24 @@ func TestUnknownErrorIsTemporary(t *testing.T) {
 			t.Errorf("the log does not hear the cause: %s", &log)
 		}
 	})
+}
+
+func TestSettingsOfTheClient(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		err    error
+		script string
+	}{
+		{"other settings", nil, "S: +OK <*\nC: USER joe\nS: -ERR passwords are not accepted, use APOP\n"},
+		{"denied", &sqmail.Error{Class: sqmail.Rejection}, "S: -ERR [SYS/PERM]*\nEND\n"},
+		{"plain error", errors.New("rules cannot be read"), "S: -ERR [SYS/TEMP]*\nEND\n"},
+	} {
+		inBubble(t, func(w *world) {
+			other := &pop3.Server{APOP: true, NoPassword: true, Verifier: w.server.Verifier}
+			w.server.ForPeer = func(context.Context, *sqmail.Peer) (*pop3.Server, error) { return other, test.err }
+			w.play(test.script)
+		})
+	}
 }
 
 func TestFailedLoginIsAnsweredLate(t *testing.T) {

@@ -88,11 +88,11 @@ func (d *daemon) server(service *control.Service) (server, error) {
 	config := d.tlsConfig(service)
 	switch {
 	case strings.HasPrefix(service.Protocol, "pop3"):
-		return d.pop3Server(service, config), nil
+		return &pop3.Server{Name: service.Name, Log: d.log, TLSConfig: config, ForPeer: d.pop3ForPeer(service.Name)}, nil
 	case strings.HasPrefix(service.Protocol, "qm"):
 		return nil, permanentError{fmt.Errorf("protocol %s is not served yet", service.Protocol)}
 	}
-	return &smtpd.Server{Name: service.Name, Log: d.log, TLSConfig: config, ForPeer: d.forPeer(service.Name)}, nil
+	return &smtpd.Server{Name: service.Name, Log: d.log, TLSConfig: config, ForPeer: d.smtpForPeer(service.Name)}, nil
 }
 
 // tlsConfig makes each handshake use the certificate of the configuration in
@@ -109,15 +109,3 @@ func (d *daemon) tlsConfig(service *control.Service) *tls.Config {
 		return now.TLS, nil
 	}}
 }
-
-// pop3Server makes the server of a POP3 service.
-func (d *daemon) pop3Server(service *control.Service, config *tls.Config) *pop3.Server {
-	c, p := d.now.Load().config, service.For(control.Client{})
-	return &pop3.Server{
-		Name: service.Name, HostName: c.Me, Log: d.log,
-		Verifier: c.Verifier(), TLSConfig: config, STLS: pop3Modes[p.STARTTLS],
-		APOP: p.APOP, NoPassword: !p.UserPass,
-	}
-}
-
-var pop3Modes = map[control.Mode]pop3.Mode{control.Off: pop3.Off, control.Offered: pop3.Offered, control.Required: pop3.Required}

@@ -14,6 +14,7 @@ import (
 	"github.com/sqmail/sqmail/delivery/local"
 	"github.com/sqmail/sqmail/delivery/remote"
 	"github.com/sqmail/sqmail/filter"
+	"github.com/sqmail/sqmail/pop3"
 	"github.com/sqmail/sqmail/smtpd"
 )
 
@@ -25,6 +26,7 @@ type snapshot struct {
 	agents   delivery.Agents
 	remote   *remote.Agent
 	smtp     map[*control.Profile]*smtpd.Server
+	pop3     map[*control.Profile]*pop3.Server
 }
 
 func newSnapshot(d *daemon, c *control.Config) *snapshot {
@@ -33,6 +35,7 @@ func newSnapshot(d *daemon, c *control.Config) *snapshot {
 		services: map[string]*control.Service{},
 		router:   c.Router(),
 		smtp:     map[*control.Profile]*smtpd.Server{},
+		pop3:     map[*control.Profile]*pop3.Server{},
 	}
 	s.remote = &remote.Agent{
 		HelloName: c.HeloHost, Resolver: d.dns, ConnectTimeout: c.TimeoutConnect, Timeout: c.TimeoutRemote, Log: d.log,
@@ -47,7 +50,11 @@ func newSnapshot(d *daemon, c *control.Config) *snapshot {
 	for _, service := range c.Services {
 		s.services[service.Name] = service
 		for _, p := range service.Profiles() {
-			s.smtp[p] = s.smtpServer(d, service, p)
+			if strings.HasPrefix(service.Protocol, "pop3") {
+				s.pop3[p] = s.pop3Server(service, p)
+			} else {
+				s.smtp[p] = s.smtpServer(d, service, p)
+			}
 		}
 	}
 	return s
@@ -88,7 +95,7 @@ func (s *snapshot) smtpServer(d *daemon, service *control.Service, p *control.Pr
 		IdleTimeout:     c.TimeoutSMTPD,
 		LMTP:            service.Protocol == "lmtp",
 	}
-	if p.CertUser {
+	if p.CertRelay || p.CertUser {
 		server.Certificate = func(state *tls.ConnectionState) string { user, _ := service.VerifyClient(state); return user }
 	}
 	return server
@@ -121,17 +128,48 @@ func (s *snapshot) chain(d *daemon, p *control.Profile) *filter.Chain {
 	}
 }
 
-// forPeer is smtpd's question for the settings of one client.
-func (d *daemon) forPeer(service string) func(context.Context, *sqmail.Peer) (*smtpd.Server, error) {
+var pop3Modes = map[control.Mode]pop3.Mode{control.Off: pop3.Off, control.Offered: pop3.Offered, control.Required: pop3.Required}
+
+// pop3Server makes the settings of a POP3 server for the clients of a profile.
+func (s *snapshot) pop3Server(service *control.Service, p *control.Profile) *pop3.Server {
+	return &pop3.Server{
+		HostName: s.config.Me, Verifier: s.config.Verifier(),
+		TLSConfig: service.TLS, STLS: pop3Modes[p.STARTTLS],
+		APOP: p.APOP, NoPassword: !p.UserPass,
+	}
+}
+
+// smtpForPeer is smtpd's question for the settings of one client.
+func (d *daemon) smtpForPeer(service string) func(context.Context, *sqmail.Peer) (*smtpd.Server, error) {
 	return func(ctx context.Context, peer *sqmail.Peer) (*smtpd.Server, error) {
-		peer.Name = d.reverseName(ctx, peer.Remote.Addr())
-		now := d.now.Load()
-		p := now.profile(service, peer)
-		if p == nil || !p.Allow {
-			return nil, denied(p)
+		now, p, err := d.admit(ctx, service, peer)
+		if err != nil {
+			return nil, err
 		}
 		return now.smtp[p], nil
 	}
+}
+
+// pop3ForPeer is pop3's.
+func (d *daemon) pop3ForPeer(service string) func(context.Context, *sqmail.Peer) (*pop3.Server, error) {
+	return func(ctx context.Context, peer *sqmail.Peer) (*pop3.Server, error) {
+		now, p, err := d.admit(ctx, service, peer)
+		if err != nil {
+			return nil, err
+		}
+		return now.pop3[p], nil
+	}
+}
+
+// admit finds out who a client is, and what holds for it.
+func (d *daemon) admit(ctx context.Context, service string, peer *sqmail.Peer) (*snapshot, *control.Profile, error) {
+	peer.Name = d.reverseName(ctx, peer.Remote.Addr())
+	now := d.now.Load()
+	p := now.profile(service, peer)
+	if p == nil || !p.Allow {
+		return nil, nil, denied(p)
+	}
+	return now, p, nil
 }
 
 // denied is the refusal of a client that a rule shuts out.
