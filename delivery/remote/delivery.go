@@ -59,6 +59,9 @@ func (d *delivery) prepare() *failure {
 		}
 	}
 	from, ok := sendable(m.Envelope.ReversePath)
+	if from == doubleBounce {
+		from, ok = sqmail.Path{}, true
+	}
 	if !ok {
 		return rejection("SMTP cannot carry the sender's address. (#5.1.7)")
 	}

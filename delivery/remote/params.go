@@ -104,6 +104,10 @@ func appendNotify(b []byte, n sqmail.Notify) []byte {
 	return b
 }
 
+// doubleBounce is the reverse-path of a bounce of a bounce. It means "never
+// answer" to qmail alone; to others only the null path does.
+var doubleBounce = sqmail.PathOf("#@[]")
+
 // sendable returns a path that SMTP can carry: quoted where it must be
 // (RFC 5321, 4.1.2), with nothing in it that could end the command.
 func sendable(p sqmail.Path) (sqmail.Path, bool) {

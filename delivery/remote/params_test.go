@@ -133,6 +133,20 @@ func TestRefusedBeforeConnecting(t *testing.T) {
 	}
 }
 
+// TestDoubleBouncesHaveTheNullPath: the reverse-path "#@[]" is known to qmail
+// alone.
+func TestDoubleBouncesHaveTheNullPath(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.hosts["192.0.2.1:25"] = []string{offers() +
+			"C: MAIL FROM:<>\nS: 250 ok\nC: RCPT TO:<u@x.test>\nS: 250 ok\n" + datas + takes}
+		m := message(mail, "u@x.test")
+		m.Envelope.ReversePath = sqmail.PathOf("#@[]")
+		if o := deliver(t, w.agent(), m)[0]; o.Class != sqmail.Accepted {
+			t.Errorf("%q", short(o))
+		}
+	})
+}
+
 type broken struct{}
 
 func (broken) ReadAt([]byte, int64) (int, error) { return 0, errors.New("input/output error") }

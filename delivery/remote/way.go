@@ -51,6 +51,9 @@ func (a *Agent) toward(ctx context.Context, host string, relay bool) (*way, *fai
 	}
 	name, err := lookupName(host)
 	if err != nil || strings.HasPrefix(host, "[") {
+		if relay {
+			return nil, lookupFailed(host)
+		}
 		return nil, noSuchHost(host)
 	}
 	w.mxs = []*net.MX{{Host: name}}
@@ -140,11 +143,11 @@ func (w *way) lookup(ctx context.Context, host string) []netip.Addr {
 // verdict tells why no hop was found at all.
 func (w *way) verdict() *failure {
 	switch {
-	case w.soft:
-		return lookupFailed(w.host)
+	case w.soft, w.relay:
+		return lookupFailed(w.host) // a relay is our choice: a slip in a table of routes bounces no mail
 	case w.own:
 		return loops()
-	case w.absent && (w.implicit || w.relay):
+	case w.absent && w.implicit:
 		return noSuchHost(w.host)
 	}
 	return noAddress()

@@ -143,7 +143,7 @@ func TestRelay(t *testing.T) {
 		{"literal", sqmail.Relay{Host: "[192.0.2.50]", Port: 26}, "192.0.2.50:26", sqmail.Accepted},
 		{"at our own address", sqmail.Relay{Host: "192.0.2.99", Port: 26}, "192.0.2.99:26", sqmail.Accepted},
 		{"unknown for now", sqmail.Relay{Host: "soft.test"}, "", sqmail.Deferral},
-		{"does not exist", sqmail.Relay{Host: "none.test"}, "", sqmail.Rejection},
+		{"does not exist: a slip in smtproutes", sqmail.Relay{Host: "none.test"}, "", sqmail.Deferral},
 		{"unknown protocol", sqmail.Relay{Host: "gw.test", Protocol: "uucp"}, "", sqmail.Deferral},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
