@@ -75,6 +75,7 @@ type chunkSource struct {
 	s    *session
 	r    *wire.ChunkReader
 	last bool
+	line bool // the message ends within a line so far
 }
 
 func (c *chunkSource) final() bool { return c.last }
@@ -82,17 +83,31 @@ func (c *chunkSource) final() bool { return c.last }
 func (c *chunkSource) Read(p []byte) (int, error) {
 	for {
 		n, err := c.r.Read(p)
+		if n > 0 {
+			c.line = p[n-1] != '\n'
+		}
 		if err != io.EOF || n > 0 {
 			return n, err
 		}
 		if c.last {
-			return 0, io.EOF
+			return c.endLine(p)
 		}
 		c.s.say(replyChunk)
 		if err := c.next(); err != nil {
 			return 0, err
 		}
 	}
+}
+
+// endLine ends a last line that the client has left open: a message in chunks
+// may end anywhere, but SMTP cannot pass on what does not end with a line.
+func (c *chunkSource) endLine(p []byte) (int, error) {
+	if !c.line || len(p) == 0 {
+		return 0, io.EOF
+	}
+	c.line = false
+	p[0] = '\n'
+	return 1, nil
 }
 
 // next waits for the next chunk. Between chunks a client may send NOOP. What
