@@ -141,7 +141,9 @@ func TestDoubleBouncesHaveTheNullPath(t *testing.T) {
 			"C: MAIL FROM:<>\nS: 250 ok\nC: RCPT TO:<u@x.test>\nS: 250 ok\n" + datas + takes}
 		m := message(mail, "u@x.test")
 		m.Envelope.ReversePath = sqmail.PathOf("#@[]")
-		if o := deliver(t, w.agent(), m)[0]; o.Class != sqmail.Accepted {
+		a := w.agent()
+		defer a.Close()
+		if o := deliver(t, a, m)[0]; o.Class != sqmail.Accepted {
 			t.Errorf("%q", short(o))
 		}
 	})
