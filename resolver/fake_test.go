@@ -147,14 +147,7 @@ func withCode(code int) handler {
 // listen starts a real server on loopback, and returns its address.
 func listen(t *testing.T, h handler) string {
 	t.Helper()
-	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", pc.LocalAddr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	pc, l := listenTwice(t)
 	mux := dns.HandlerFunc(func(w dns.ResponseWriter, query *dns.Msg) {
 		for _, m := range h(w.LocalAddr().Network(), query) {
 			w.WriteMsg(m)
@@ -172,4 +165,21 @@ func listen(t *testing.T, h handler) string {
 		})
 	}
 	return pc.LocalAddr().String()
+}
+
+// listenTwice finds a port that is free for UDP and TCP.
+func listenTwice(t *testing.T) (net.PacketConn, net.Listener) {
+	t.Helper()
+	for range 50 {
+		pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if l, err := net.Listen("tcp", pc.LocalAddr().String()); err == nil {
+			return pc, l
+		}
+		pc.Close()
+	}
+	t.Fatal("no port is free for both")
+	return nil, nil
 }
