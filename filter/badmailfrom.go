@@ -56,7 +56,7 @@ func (f *BadMailFrom) Exempt(from sqmail.Path) bool {
 
 func (f *BadMailFrom) judge(s *Session) sqmail.Verdict {
 	from := s.Envelope.ReversePath
-	address, domain := from.Unquoted(), strings.ToLower(from.Domain)
+	address, domain := from.Unquoted(), lower(from.Domain)
 	if rule, ok := f.list.Lookup("?" + address); ok {
 		return sqmail.Verdict{Rule: rule.Text, File: rule.File, Line: rule.Line, Input: address}
 	}
@@ -80,7 +80,7 @@ func (f *BadMailFrom) judge(s *Session) sqmail.Verdict {
 
 // marked returns the entry with a marker that refuses mail from a domain.
 func (f *BadMailFrom) marked(s *Session, domain string) (Rule, bool) {
-	host := strings.ToLower(s.Peer.Name)
+	host := lower(s.Peer.Name)
 	if rule, ok := f.list.Lookup("@" + domain + "+"); ok && !s.RelayClient() {
 		return rule, true
 	}

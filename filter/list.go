@@ -1,7 +1,5 @@
 package filter
 
-import "strings"
-
 // Rule is a line of a list, with the place where it stands.
 type Rule struct {
 	Text string
@@ -20,7 +18,7 @@ type List struct {
 func NewList(rules []Rule) *List {
 	l := &List{rules: rules, exact: make(map[string]int, len(rules))}
 	for i, r := range rules {
-		key := strings.ToLower(r.Text)
+		key := lower(r.Text)
 		if _, known := l.exact[key]; !known {
 			l.exact[key] = i
 		}
@@ -42,7 +40,7 @@ func (l *List) Lookup(text string) (Rule, bool) {
 	if l == nil {
 		return Rule{}, false
 	}
-	i, ok := l.exact[strings.ToLower(text)]
+	i, ok := l.exact[lower(text)]
 	if !ok {
 		return Rule{}, false
 	}
@@ -55,4 +53,23 @@ func (l *List) Len() int {
 		return 0
 	}
 	return len(l.rules)
+}
+
+// lower folds ASCII case, the only one that addresses and domains have.
+func lower(s string) string {
+	for i := range len(s) {
+		if 'A' <= s[i] && s[i] <= 'Z' {
+			return lowerFrom([]byte(s), i)
+		}
+	}
+	return s
+}
+
+func lowerFrom(b []byte, i int) string {
+	for ; i < len(b); i++ {
+		if 'A' <= b[i] && b[i] <= 'Z' {
+			b[i] += 'a' - 'A'
+		}
+	}
+	return string(b)
 }

@@ -118,7 +118,7 @@ func foldDomain(s string) string {
 	if at < 0 {
 		return s
 	}
-	domain := strings.ToLower(s[at:])
+	domain := lower(s[at:])
 	if domain == s[at:] {
 		return s
 	}

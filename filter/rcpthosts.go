@@ -3,7 +3,6 @@ package filter
 import (
 	"context"
 	"iter"
-	"strings"
 
 	"github.com/sqmail/sqmail"
 )
@@ -38,7 +37,7 @@ func (f *RcptHosts) Recipient(ctx context.Context, s *Session, to *sqmail.Recipi
 		return sqmail.Verdict{}, nil
 	}
 	v := sqmail.Verdict{Input: to.Path.Domain}
-	domain := strings.ToLower(to.Path.Domain)
+	domain := lower(to.Path.Domain)
 	for name := range suffixes(domain) {
 		if rule, ok := f.Domains.Lookup(name); ok {
 			v.Rule, v.File, v.Line = rule.Text, rule.File, rule.Line
