@@ -263,6 +263,7 @@ func (q *Queue) removeLater(ctx context.Context, e *Entry, recipients []int) (*r
 	if r == nil {
 		r = &removal{done: make(chan struct{})}
 		q.removals[e.ID] = r
+		q.removing.Add(1)
 	}
 	r.recipients = append(slices.Clone(r.recipients), recipients...)
 	j := q.jobs[e.ID]

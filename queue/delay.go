@@ -35,6 +35,9 @@ func (j *job) overdue(i int, at time.Time) bool {
 // a report of delay.
 func (j *job) untilDelay(now time.Time) time.Time {
 	at := j.expiry
+	if !j.asksDelay {
+		return at
+	}
 	for i := range j.recipients {
 		if d := j.delayAt(i); j.recipients[i].Status == Pending && now.Before(d) {
 			at = earliest(at, d)
@@ -46,6 +49,9 @@ func (j *job) untilDelay(now time.Time) time.Time {
 // noteDelay makes a line in the journal for recipients that wait for a slot
 // when they are reported as delayed.
 func (j *job) noteDelay(now time.Time) {
+	if !j.asksDelay {
+		return
+	}
 	for _, w := range j.wants {
 		for _, g := range w.groups {
 			for _, i := range g.recipients {
@@ -63,6 +69,9 @@ func (j *job) noteDelay(now time.Time) {
 // before that stands in the journal: a crash in between repeats the report. If
 // it fails, the journal is kept from showing it.
 func (j *job) reportDelay() {
+	if !j.asksDelay {
+		return
+	}
 	var delayed []int
 	for i := range j.recipients {
 		if r := &j.recipients[i]; r.Status == Pending && !r.warned && j.overdue(i, r.told) {
@@ -89,6 +98,9 @@ func (j *job) denyDelay(i int) {
 	soon := time.Now().Add(bounceRetry)
 	r := &j.recipients[i]
 	r.told, r.Due = before, earliest(r.Due, soon)
+	if !r.busy {
+		j.rest(r)
+	}
 	for k := range j.fresh {
 		if a := &j.fresh[k]; a.Recipient == i && a.Status == Pending {
 			a.At, a.Due = earliest(a.At, before), earliest(a.Due, soon)

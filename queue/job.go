@@ -21,14 +21,20 @@ type job struct {
 
 	recipients []recipient
 	pending    int             // recipients that are not settled
+	idle       time.Time       // when the first that is neither running nor waiting is due; zero: none
 	wants      map[place]*want // attempts that wait for a slot
+	waiting    int             // groups in wants
+	asking     []*want         // of wants, those whose line has not been joined yet
 	running    []*attempt
 	results    chan *attempt
 
 	fresh []Attempt // not in the store's journal yet
 	lost  bool      // the lease is lost
 
-	troubled bool     // the store failed with it before
+	troubled  bool // the store failed with it before
+	asksDelay bool // delays are to be reported
+	lingers   bool // it is counted in Queue.lingering
+
 	reported bool     // its report has been sent
 	removal  *removal // recipients that an administrator removes
 	asked    []int    // of those, what we know
@@ -57,16 +63,19 @@ func (q *Queue) begin(lease Lease, free func()) {
 		free()
 		return
 	}
+	defer j.guard()
 	j.waiter = q.shaper.begin(j.entry.ID, j.ready)
+	j.waiter.account = q.accountOf(&j.entry.Envelope)
 	j.expiry = q.expiry(j.entry)
 	if t != nil {
 		j.troubled, j.fresh, j.reported = true, t.attempts, t.reported
 	}
-	if !j.plan(now) {
-		return
-	}
-	if len(j.running) == 0 && j.pending > 0 && len(j.fresh) == 0 {
-		j.giveBack(now) // parking is no work for a goroutine
+	j.load()
+	j.start(now)
+	q.shaper.forgo(j.waiter, func(p place) bool { return j.wants[p] != nil })
+	if len(j.running) == 0 && len(j.wants) > 0 && len(j.fresh) == 0 && !j.asksDelay && !j.linger() {
+		j.park(now) // that is no work for a goroutine
+		j.ended()
 		return
 	}
 	q.life.jobs.Go(func() {
@@ -75,17 +84,20 @@ func (q *Queue) begin(lease Lease, free func()) {
 	})
 }
 
-// plan prepares and starts what can be started when the lease begins.
-func (j *job) plan(now time.Time) (ok bool) {
-	defer func() {
-		if !ok {
-			j.abandon()
+// linger says whether a job may keep its lease while no attempt is running: a
+// few messages with very many attempts to come may, as it takes long to plan
+// them.
+func (j *job) linger() bool {
+	if j.waiting < manyWaiting || j.lost || j.q.life.stopped() {
+		return false
+	}
+	if !j.lingers {
+		j.lingers = j.q.lingering.Add(1) <= maxLingering
+		if !j.lingers {
+			j.q.lingering.Add(-1)
 		}
-	}()
-	defer j.catch()
-	j.load()
-	j.start(now)
-	return true
+	}
+	return j.lingers
 }
 
 // load works out the recipients' states from the journal, and from what the
@@ -101,10 +113,14 @@ func (j *job) load() {
 		r.warned = j.overdue(i, r.told)
 		if s.Status == Pending {
 			j.pending++
+			j.asksDelay = j.asksDelay || !j.delayAt(i).IsZero()
 		}
 	}
 	for i := range j.fresh {
 		j.apply(&j.fresh[i])
+	}
+	for i := range j.recipients {
+		j.rest(&j.recipients[i])
 	}
 }
 
@@ -122,11 +138,14 @@ func (j *job) apply(a *Attempt) {
 }
 
 // run works until no attempt is running, and ends the lease.
+//
+// It is told of outcomes, slots and requests, and looks at the clock when
+// something is due.
 func (j *job) run() {
 	t := time.NewTimer(time.Until(j.alarm()))
 	defer t.Stop()
-	killed := j.q.life.attempts.Done()
-	for len(j.running) > 0 {
+	killed, stopping := j.q.life.attempts.Done(), j.q.life.stopping
+	for len(j.running) > 0 || j.linger() {
 		select {
 		case a := <-j.results:
 			j.take(a)
@@ -139,6 +158,8 @@ func (j *job) run() {
 				j.noteLost(ErrLeaseLost)
 			}
 		case <-t.C:
+		case <-stopping:
+			stopping = nil
 		case <-killed:
 			killed = nil
 			j.cancelAll(time.Now(), errStopped)
@@ -173,23 +194,14 @@ func (j *job) alarm() time.Time {
 	for _, a := range j.running {
 		at = earliest(at, a.deadline)
 	}
-	if !j.q.life.stopped() && j.pending > len(j.running) {
-		at = earliest(at, j.expiry)
-		if next := j.nextDue(); !next.IsZero() {
-			at = earliest(at, next)
-		}
+	if j.q.life.stopped() {
+		return at
 	}
-	return at
-}
-
-// nextDue returns when the first of the recipients that are neither running
-// nor waiting is due; zero if there is none.
-func (j *job) nextDue() time.Time {
-	var at time.Time
-	for i := range j.recipients {
-		if r := &j.recipients[i]; r.Status == Pending && !r.busy && (at.IsZero() || r.Due.Before(at)) {
-			at = r.Due
-		}
+	if len(j.wants) > 0 || !j.idle.IsZero() {
+		at = earliest(at, j.expiry)
+	}
+	if !j.idle.IsZero() {
+		at = earliest(at, j.idle)
 	}
 	return at
 }
@@ -291,12 +303,6 @@ func (j *job) guard() {
 	}
 }
 
-func (j *job) catch() {
-	if p := recover(); p != nil {
-		j.q.logPanic("job", p)
-	}
-}
-
 // abandon gives a message back that we cannot handle, for an hour.
 func (j *job) abandon() {
 	for _, a := range j.running {
@@ -313,6 +319,9 @@ func (j *job) abandon() {
 // ended makes the job unknown and gives its token back, once.
 func (j *job) ended() {
 	if j.free != nil {
+		if j.lingers {
+			j.q.lingering.Add(-1)
+		}
 		j.q.leave(j)
 		j.free()
 		j.free = nil

@@ -16,7 +16,11 @@ type group struct {
 }
 
 // want is what a message wants to send to one destination.
-type want struct{ groups []*group }
+type want struct {
+	place  place
+	groups []*group
+	asks   bool // is in job.asking
+}
 
 // start starts the attempts that are due and get a slot. What is due and gets
 // none waits, unless the message's time is up.
@@ -24,10 +28,13 @@ func (j *job) start(now time.Time) {
 	if j.lost || j.q.life.stopped() {
 		return
 	}
-	last := !now.Before(j.expiry)
 	j.removeAsked(now)
-	j.collect(now, last)
-	j.launch(now)
+	j.resume(now)
+	last := !now.Before(j.expiry)
+	if !j.idle.IsZero() && (last || !j.idle.After(now)) {
+		j.collect(now, last)
+		j.launch(now)
+	}
 	if last {
 		j.expire(now)
 	}
@@ -36,9 +43,14 @@ func (j *job) start(now time.Time) {
 // collect routes the recipients that are due, and puts them into groups.
 func (j *job) collect(now time.Time, last bool) {
 	env := &j.entry.Envelope
+	j.idle = time.Time{}
 	for i := range j.recipients {
 		r := &j.recipients[i]
-		if r.Status != Pending || r.busy || !last && r.Due.After(now) {
+		if r.Status != Pending || r.busy {
+			continue
+		}
+		if !last && r.Due.After(now) {
+			j.rest(r)
 			continue
 		}
 		routing, err := j.q.route(j.q.life.attempts, env, env.Recipients[i].Path)
@@ -46,6 +58,7 @@ func (j *job) collect(now time.Time, last bool) {
 			j.q.logRouting(j.entry, i, err)
 			reply := sqmail.ReplyFor(err)
 			j.settle(i, sqmail.Outcome{Class: sqmail.ClassOf(err), Text: reply.String()}, now, now)
+			j.rest(r)
 			continue
 		}
 		r.busy, r.channel = true, routing.Route.Channel
@@ -53,9 +66,102 @@ func (j *job) collect(now time.Time, last bool) {
 	}
 }
 
+// rest notes that a recipient is neither running nor waiting for a slot.
+func (j *job) rest(r *recipient) {
+	r.busy = false
+	if r.Status == Pending && (j.idle.IsZero() || r.Due.Before(j.idle)) {
+		j.idle = r.Due
+	}
+}
+
+// want adds a recipient to the group of its route.
+func (j *job) want(i int, routing sqmail.Routing) {
+	p := place{routing.Route.Channel, routing.Route.Destination}
+	if j.wants == nil {
+		j.wants = make(map[place]*want)
+	}
+	w := j.wants[p]
+	if w == nil {
+		w = &want{place: p}
+		j.wants[p] = w
+	}
+	if !w.asks {
+		w.asks = true
+		j.asking = append(j.asking, w)
+	}
+	sender, alone := verp(j.entry.Envelope.ReversePath, routing.Deliver)
+	if !alone && !j.q.OneRecipient {
+		for _, g := range w.groups {
+			if g.route == routing.Route && g.sender == sender {
+				g.recipients, g.paths = append(g.recipients, i), append(g.paths, routing.Deliver)
+				return
+			}
+		}
+	}
+	w.groups = append(w.groups, &group{routing.Route, sender, []int{i}, []sqmail.Path{routing.Deliver}})
+	j.waiting++
+}
+
+// launch asks for slots for what has been collected, and starts the attempts
+// that get one.
+func (j *job) launch(now time.Time) {
+	for _, w := range j.asking {
+		w.asks = false
+		j.ask(w, now)
+	}
+	j.asking = j.asking[:0]
+}
+
+// ask starts attempts at one destination until there is no slot.
+func (j *job) ask(w *want, now time.Time) {
+	for len(w.groups) > 0 {
+		slot := j.q.shaper.acquire(j.waiter, w.place, j.retries(w.groups[0]))
+		if slot == nil {
+			return
+		}
+		j.use(w, slot, now)
+	}
+}
+
+// use starts the next attempt at a destination.
+func (j *job) use(w *want, s *slot, now time.Time) {
+	g := w.groups[0]
+	w.groups = w.groups[1:]
+	j.waiting--
+	if len(w.groups) == 0 {
+		delete(j.wants, w.place)
+	}
+	j.attempt(g, s, now)
+}
+
+// retries says that none of a group's recipients is tried for the first time.
+func (j *job) retries(g *group) bool {
+	return !slices.ContainsFunc(g.recipients, func(i int) bool { return j.recipients[i].Attempts == 0 })
+}
+
+// resume uses the slots that have come free for the message since it stands in
+// line. (When it is leased they are asked for like others.)
+func (j *job) resume(now time.Time) {
+	if len(j.wants) == 0 {
+		return
+	}
+	for _, s := range j.q.shaper.granted(j.waiter) {
+		w := j.wants[s.d.place]
+		if w == nil {
+			j.q.shaper.release(s, healthUnknown)
+			continue
+		}
+		j.use(w, s, now)
+		j.ask(w, now)
+	}
+}
+
 // removeAsked settles the recipients that an administrator removes. One whose
 // attempt is running has its turn when that has failed.
 func (j *job) removeAsked(now time.Time) {
+	if j.q.removing.Load() == 0 {
+		return
+	}
 	j.newRemoval()
 	if len(j.asked) == 0 {
 		return
@@ -69,66 +175,18 @@ func (j *job) removeAsked(now time.Time) {
 	}
 }
 
-// unwant takes back all that waits for a slot, to be collected anew.
+// unwant takes back all that waits for a slot.
 func (j *job) unwant() {
 	for p, w := range j.wants {
 		for _, g := range w.groups {
 			for _, i := range g.recipients {
-				j.recipients[i].busy = false
+				j.rest(&j.recipients[i])
 			}
 		}
 		delete(j.wants, p)
 	}
-}
-
-// want adds a recipient to the group of its route.
-func (j *job) want(i int, routing sqmail.Routing) {
-	p := place{routing.Route.Channel, routing.Route.Destination}
-	if j.wants == nil {
-		j.wants = make(map[place]*want)
-	}
-	w := j.wants[p]
-	if w == nil {
-		w = &want{}
-		j.wants[p] = w
-	}
-	sender, alone := verp(j.entry.Envelope.ReversePath, routing.Deliver)
-	if !alone && !j.q.OneRecipient {
-		for _, g := range w.groups {
-			if g.route == routing.Route && g.sender == sender {
-				g.recipients, g.paths = append(g.recipients, i), append(g.paths, routing.Deliver)
-				return
-			}
-		}
-	}
-	w.groups = append(w.groups, &group{routing.Route, sender, []int{i}, []sqmail.Path{routing.Deliver}})
-}
-
-// launch starts the attempts that get a slot.
-func (j *job) launch(now time.Time) {
-	for p, w := range j.wants {
-		for len(w.groups) > 0 {
-			g := w.groups[0]
-			slot := j.slot(p, g)
-			if slot == nil {
-				break
-			}
-			w.groups = w.groups[1:]
-			j.attempt(g, slot, now)
-		}
-		if len(w.groups) == 0 {
-			delete(j.wants, p)
-		}
-	}
-	j.q.shaper.forgo(j.waiter, func(p place) bool { return j.wants[p] != nil })
-}
-
-func (j *job) slot(p place, g *group) *slot {
-	if j.waiter.account == "" && !j.waiter.listed {
-		j.waiter.account = j.q.accountOf(&j.entry.Envelope)
-	}
-	retry := !slices.ContainsFunc(g.recipients, func(i int) bool { return j.recipients[i].Attempts == 0 })
-	return j.q.shaper.acquire(j.waiter, p, retry)
+	j.waiting = 0
+	j.q.shaper.forgo(j.waiter, func(place) bool { return false })
 }
 
 // expire fails the recipients that got no slot for their last attempt.
@@ -142,7 +200,7 @@ func (j *job) expire(now time.Time) {
 			j.settle(i, j.lastOutcome(i), now, now)
 		}
 	}
-	j.q.shaper.forgo(j.waiter, func(place) bool { return false })
+	j.idle = time.Time{}
 }
 
 // lastOutcome is the answer of a recipient's last attempt, if there was one.

@@ -71,11 +71,13 @@ type Queue struct {
 	// package comment. Nil: nothing is logged.
 	Log *slog.Logger
 
-	setup    sync.Once
-	shaper   *shaper
-	lifetime atomic.Int64
-	number   atomic.Uint64 // of the last delivery
-	brake    brake
+	setup     sync.Once
+	shaper    *shaper
+	lifetime  atomic.Int64
+	number    atomic.Uint64 // of the last delivery
+	removing  atomic.Int32  // entries of removals
+	lingering atomic.Int32  // jobs that keep their lease while they wait
+	brake     brake
 
 	mu       sync.Mutex
 	jobs     map[ID]*job
@@ -96,6 +98,9 @@ const (
 	parkTime    = time.Hour        // parked messages are looked at after that, or twice that, come what may
 	refusedTime = 10 * time.Minute // the same for those that are in no line
 	bounceRetry = 123 * time.Second
+
+	manyWaiting  = 64 // attempts of one message that wait for slots,
+	maxLingering = 64 // and messages with so many that do not let go of their lease
 )
 
 func (q *Queue) init() {

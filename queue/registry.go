@@ -47,6 +47,7 @@ func (q *Queue) dropped(id ID) {
 func (q *Queue) endRemoval(id ID) {
 	if r := q.removals[id]; r != nil {
 		delete(q.removals, id)
+		q.removing.Add(-1)
 		close(r.done)
 	}
 }

@@ -25,8 +25,8 @@ func (j *job) take(a *attempt) {
 	now := time.Now()
 	for k, o := range a.perRecipient() {
 		i := a.group.recipients[k]
-		j.recipients[i].busy = false
 		j.settle(i, o, a.started, now)
+		j.rest(&j.recipients[i])
 		j.q.logOutcome(a, k, &j.fresh[len(j.fresh)-1], now)
 	}
 }
@@ -181,8 +181,8 @@ func (j *job) park(now time.Time) {
 	if j.waiter.refused {
 		until = now.Add(refusedTime)
 	}
-	if next := j.nextDue(); !next.IsZero() {
-		until = earliest(until, next)
+	if !j.idle.IsZero() {
+		until = earliest(until, j.idle)
 	}
 	err := j.lease.Park(j.waiter.key, earliest(until, j.untilDelay(now)))
 	if !j.store("parking a message", err) {

@@ -42,7 +42,7 @@ type shaper struct {
 	idle         list.List // of *destination, the longest idle first
 	waiters      map[ID]*waiter
 	coming       map[*waiter]struct{} // woken for a slot, not leased yet
-	granted      []*waiter            // of those, the ones still to be woken
+	toWake       []*waiter            // of those, the ones still to be told
 	sweeper      *time.Timer
 	closed       bool
 }
@@ -127,6 +127,18 @@ func (w *waiter) kept(d *destination) *slot {
 	return nil
 }
 
+// granted takes the slots that are kept for w.
+func (s *shaper) granted(w *waiter) []*slot {
+	if !w.listed {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	slots := w.slots
+	w.slots = nil
+	return slots
+}
+
 func (s *shaper) enqueue(w *waiter, l *lane, now time.Time) {
 	if w.key == "" {
 		w.key = l.d.name + "#" + strconv.FormatUint(uint64(w.id), 10)
@@ -197,7 +209,7 @@ func (s *shaper) serve(ch *channel, now time.Time) {
 
 // call has a parked message woken for its slot.
 func (s *shaper) call(w *waiter) {
-	s.granted = append(s.granted, w)
+	s.toWake = append(s.toWake, w)
 	s.coming[w] = struct{}{}
 	if s.sweeper == nil && !s.closed {
 		s.sweeper = time.AfterFunc(comeForSlot, s.sweep)
@@ -217,9 +229,9 @@ func tell(c chan<- struct{}) {
 // time came: it is dropped, and in the last case it asks again. That may free
 // its slot for the next.
 func (s *shaper) unlockAndWake() {
-	for len(s.granted) > 0 {
-		granted := s.granted
-		s.granted = nil
+	for len(s.toWake) > 0 {
+		granted := s.toWake
+		s.toWake = nil
 		s.mu.Unlock()
 		var missed []*waiter
 		for _, w := range granted {
@@ -451,7 +463,7 @@ func (s *shaper) close() {
 	}
 	for _, w := range s.waiters {
 		if !w.held {
-			s.granted = append(s.granted, w)
+			s.toWake = append(s.toWake, w)
 		}
 	}
 	s.unlockAndWake()
