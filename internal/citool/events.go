@@ -66,12 +66,25 @@ func (e event) handle(output map[string][]string, out, results io.Writer) bool {
 		io.WriteString(out, strings.Join(output[key], ""))
 		delete(output, key)
 		if e.Test == "" {
+			e.unfinished(output, out, results)
 			fmt.Fprintf(out, "FAIL %-48s %6.1fs\n", e.Package, e.Elapsed)
 		}
 		fmt.Fprintf(results, "fail %s\n", key)
 		return true
 	}
 	return false
+}
+
+// unfinished shows what the tests said that ran when their package crashed or
+// was out of time, and counts them as failed.
+func (e event) unfinished(output map[string][]string, out, results io.Writer) {
+	for key, lines := range output {
+		if pkg, test, _ := strings.Cut(key, " "); pkg == e.Package && test != "" {
+			io.WriteString(out, strings.Join(lines, ""))
+			fmt.Fprintf(results, "fail %s\n", key)
+			delete(output, key)
+		}
+	}
 }
 
 // count counts the tests in a file that show has written. A package that

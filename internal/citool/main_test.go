@@ -51,6 +51,22 @@ func TestWatchKeepsCountOverRuns(t *testing.T) {
 	expectCount(t, results, "1 passed, 2 failed\n") // TestOne; TestTwo/sub and package b
 }
 
+// A test that is out of time has no result of its own.
+func TestWatchShowsWhatDidNotEnd(t *testing.T) {
+	results := filepath.Join(t.TempDir(), "results")
+	var out bytes.Buffer
+	err := watch(strings.NewReader(`
+{"Action":"run","Package":"a","Test":"TestSlow"}
+{"Action":"output","Package":"a","Test":"TestSlow","Output":"panic: test timed out\n"}
+{"Action":"output","Package":"b","Test":"TestOther","Output":"goes on\n"}
+{"Action":"fail","Package":"a","Elapsed":600}
+`), &out, results)
+	if err == nil || !strings.Contains(out.String(), "panic: test timed out") || strings.Contains(out.String(), "goes on") {
+		t.Errorf("%v, shown: %s", err, out.String())
+	}
+	expectCount(t, results, "0 passed, 1 failed\n")
+}
+
 func expectCount(t *testing.T, results, want string) {
 	t.Helper()
 	var out bytes.Buffer
