@@ -18,7 +18,7 @@ func TestCheck(t *testing.T) {
 		{"unknown file", map[string]string{"local": "x"}, "control/local: warning: there is no such control file"},
 		{"unknown cdb", map[string]string{"x.cdb": "x"}, "control/x.cdb: warning: there is no such control file"},
 		{"rules that nothing names", map[string]string{"rules.sub": ":allow"}, "control/rules.sub: warning: no service"},
-		{"not supported yet", map[string]string{"badhelo": "x"}, "control/badhelo: warning: is not supported yet"},
+		{"not supported yet", map[string]string{"dkimdomains": "x"}, "control/dkimdomains: warning: is not supported yet"},
 		{"no postmaster", map[string]string{"alias/.qmail-default": absent, "alias/x": ""}, "alias/.qmail-postmaster: warning: does not exist"},
 		{"no queue", map[string]string{"queue/x": absent}, "queue: warning: does not exist"},
 		{"fatal too", map[string]string{"smtproutes": "a:b;0"}, "control/smtproutes:1: delivery:"},

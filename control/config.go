@@ -67,8 +67,14 @@ type Config struct {
 	RcptHosts, MoreRcptHosts []Entry
 
 	// BadMailFrom and BadRcptTo are addresses that mail is refused from, and
-	// for (control/badmailfrom, control/badrcptto), unparsed.
-	BadMailFrom, BadRcptTo []Entry
+	// for (control/badmailfrom, control/badrcptto), BadHello hello names
+	// (control/badhelo), all unparsed.
+	BadMailFrom, BadRcptTo, BadHello []Entry
+
+	// BadMIMETypes and BadLoaderTypes are what base64 parts may not begin with,
+	// and not hold (control/badmimetypes, control/badloadertypes). Nil: there
+	// is no such file.
+	BadMIMETypes, BadLoaderTypes filter.Keys
 
 	// SMTPRoutes, QMTPRoutes and AuthSenders say where remote mail goes
 	// (control/smtproutes, qmtproutes, authsenders). They hold passwords.
@@ -106,6 +112,9 @@ type Config struct {
 	routes   delivery.Routes
 	locals   map[string]bool // in lower case
 	rcptList *filter.List
+
+	badHello               *filter.BadHello
+	badMailFrom, badRcptTo []filter.Rule
 }
 
 // Load reads a home, and checks it as a whole. The error is an [*Error] that
@@ -224,6 +233,7 @@ func (s *source) lists(c *Config) {
 	s.rcptHosts(c)
 	c.BadMailFrom, _ = s.list("badmailfrom")
 	c.BadRcptTo, _ = s.list("badrcptto")
+	s.filterFiles(c)
 }
 
 // checkDomains warns of entries that can match nothing.

@@ -12,8 +12,11 @@ type known struct {
 // knownFiles are the files of control that mean something; those below users
 // with secrets stand here too, by their last name.
 var knownFiles = map[string]known{
-	"authsenders":      {secret: true},
-	"badmailfrom":      {},
+	"authsenders":    {secret: true},
+	"badhelo":        {},
+	"badloadertypes": {}, "badloadertypes.cdb": {},
+	"badmailfrom":  {},
+	"badmimetypes": {}, "badmimetypes.cdb": {},
 	"badrcptto":        {},
 	"bouncefrom":       {},
 	"bouncehost":       {},
@@ -38,11 +41,8 @@ var knownFiles = map[string]known{
 	"timeoutconnect": {}, "timeoutremote": {}, "timeoutsmtpd": {},
 	"virtualdomains": {},
 
-	"arctrusted":     {later: true},
-	"authservid":     {later: true},
-	"badhelo":        {later: true},
-	"badloadertypes": {later: true}, "badloadertypes.cdb": {later: true},
-	"badmimetypes": {later: true}, "badmimetypes.cdb": {later: true},
+	"arctrusted":    {later: true},
+	"authservid":    {later: true},
 	"certrelay":     {later: true},
 	"defaultdomain": {later: true}, "defaulthost": {later: true},
 	"dkimdomains":   {later: true},

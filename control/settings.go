@@ -62,6 +62,9 @@ type Settings struct {
 	// UTF8 says that SMTPUTF8 is offered (UTF8).
 	UTF8 bool
 
+	// FilterSettings are about mail from strangers.
+	FilterSettings
+
 	// CertFile, KeyFile, ChainFile and ClientCAFile are where the service's
 	// certificate and key are, and the authorities of client certificates;
 	// relative to the home (CERTFILE, KEYFILE, CERTCHAINFILE, CCAFILE).
@@ -88,11 +91,10 @@ var listenerVariables = []string{"CERTFILE", "KEYFILE", "CERTCHAINFILE", "CCAFIL
 
 // laterVariables are those of s/qmail that have no effect yet.
 var laterVariables = strings.Fields(`
-	BADLOADERTYPE BADMIMETYPE BASE64 CADIR CAFILE CIPHERS DELIVERTO DHFILE DKIM DNSCACHEIP GREETDELAY HELOCHECK LOCALMFCHECK
-	MFDNSCHECK POSTGREY QHPSI QHPSIARG1 QHPSIARG2 QHPSIARG3 QHPSIMAXSIZE QHPSIMINSIZE QHPSIRC QMAILQUEUE
-	QMAILQUEUE_EXTRA RBLSMTPD RECIPIENTS450 REPLYMAV REPLY_BADMAILFROM REPLY_BADRCPTTO REPLY_CONTENT
-	REPLY_GREYLISTED REPLY_HELO REPLY_MAILBOX REPLY_MAXSIZE REPLY_NOGATEWAY REPLY_SENDEREXIST
-	REPLY_SENDERINVALID SPF TARPITCOUNT TARPITDELAY VERIFYDEPTH`)
+	BASE64 CADIR CAFILE CIPHERS DELIVERTO DHFILE DKIM DNSCACHEIP LOCALMFCHECK
+	POSTGREY QHPSI QHPSIARG1 QHPSIARG2 QHPSIARG3 QHPSIMAXSIZE QHPSIMINSIZE QHPSIRC QMAILQUEUE
+	QMAILQUEUE_EXTRA RBLSMTPD RECIPIENTS450 REPLY_GREYLISTED REPLY_MAILBOX REPLY_MAXSIZE
+	REPLY_SENDERINVALID REPLY_MAILFROM REPLYMAV SPF VERIFYDEPTH`)
 
 // defaultSettings are those of a service without variables.
 func defaultSettings(c *Config) Settings {
@@ -103,20 +105,29 @@ func defaultSettings(c *Config) Settings {
 // a value that cannot be.
 func (s *Settings) apply(vars []Variable, perClient bool, complain func(fatal bool, format string, args ...any)) {
 	for _, v := range vars {
-		set, known := variables[v.Name]
-		switch {
-		case known && perClient && slices.Contains(listenerVariables, v.Name):
+		if perClient && slices.Contains(listenerVariables, v.Name) {
 			complain(false, "%s has no effect here: it cannot depend on the client", v.Name)
+			continue
+		}
+		known, err := s.set(v.Name, v.Value)
+		switch {
+		case err != nil:
+			complain(true, "%s: %v", v.Name, err)
 		case known:
-			if err := set(s, v.Value); err != nil {
-				complain(true, "%s: %v", v.Name, err)
-			}
 		case slices.Contains(laterVariables, v.Name):
 			complain(false, "%s is not supported yet, and has no effect", v.Name)
 		default:
 			complain(false, "%s is a variable that nothing looks at", v.Name)
 		}
 	}
+}
+
+// set sets what a variable means. known is false for one without effect.
+func (s *Settings) set(name, value string) (known bool, err error) {
+	if set, known := variables[name]; known {
+		return true, set(s, value)
+	}
+	return s.FilterSettings.set(name, value)
 }
 
 func (s *Settings) setTLS(v string) error {

@@ -1,0 +1,202 @@
+package control
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/sqmail/sqmail/filter"
+)
+
+// FilterSettings are what the variables of a service say about the filters
+// that look at mail from strangers.
+type FilterSettings struct {
+	// HelloCheck says what is asked of hello names besides control/badhelo
+	// (HELOCHECK). Nil: nothing, and the file is not used.
+	HelloCheck *filter.HelloMode
+
+	// SenderDomain looks the domain of the reverse-path up (MFDNSCHECK).
+	SenderDomain bool
+
+	// Tarpit slows down strangers (TARPITCOUNT, TARPITDELAY).
+	Tarpit filter.Tarpit
+
+	// MIMETypes switches the signatures of control/badmimetypes on, and says
+	// how they are used (BADMIMETYPE); nil: off. LoaderTypes does it for
+	// control/badloadertypes (BADLOADERTYPE). The databases are the Config's.
+	MIMETypes   *filter.BadMIMEType
+	LoaderTypes *filter.BadLoaderType
+
+	// GreetDelay is how long the greeting is held back from clients that may
+	// not relay (GREETDELAY).
+	GreetDelay time.Duration
+
+	// Texts are what the variables REPLY_… add to replies, by the last part of
+	// their names.
+	Texts map[string]string
+}
+
+// filterVariables are those of FilterSettings.
+var filterVariables = map[string]func(*FilterSettings, string) error{
+	"HELOCHECK": func(f *FilterSettings, v string) error {
+		mode := filter.ParseHelloMode(v)
+		f.HelloCheck = &mode
+		return nil
+	},
+	"MFDNSCHECK": func(f *FilterSettings, _ string) error { f.SenderDomain = true; return nil },
+	"TARPITCOUNT": func(f *FilterSettings, v string) error {
+		n, err := digits(v, 1<<20)
+		f.Tarpit.Count = int(n)
+		return err
+	},
+	"TARPITDELAY":   (*FilterSettings).setTarpitDelay,
+	"GREETDELAY":    func(f *FilterSettings, v string) (err error) { f.GreetDelay, err = secondsOf(v); return err },
+	"BADMIMETYPE":   (*FilterSettings).setMIMETypes,
+	"BADLOADERTYPE": (*FilterSettings).setLoaderTypes,
+}
+
+// replyTexts are the variables that add to a reply, with the names of the
+// texts: some have two variables.
+var replyTexts = map[string]string{
+	"REPLY_HELO": "HELO", "REPLY_BADMAILFROM": "BADMAILFROM", "REPLY_BADRCPTTO": "BADRCPTTO",
+	"REPLY_SENDEREXIST": "SENDEREXIST", "REPLY_SENDERENV": "SENDEREXIST",
+	"REPLY_NOGATEWAY": "NOGATEWAY", "REPLY_CONTENT": "CONTENT",
+}
+
+// set sets what a variable means. known is false for one of no filter.
+func (f *FilterSettings) set(name, value string) (known bool, err error) {
+	if text, ok := replyTexts[name]; ok {
+		return true, f.setText(text, value)
+	}
+	set, known := filterVariables[name]
+	if !known {
+		return false, nil
+	}
+	return true, set(f, value)
+}
+
+// setText takes the text of one line of a reply.
+func (f *FilterSettings) setText(name, value string) error {
+	if !printable(value) || len(value) > 300 {
+		return fmt.Errorf("a reply's text is at most 300 printable characters of ASCII")
+	}
+	texts := make(map[string]string, len(f.Texts)+1) // the map of another rule stays as it is
+	for k, v := range f.Texts {
+		texts[k] = v
+	}
+	texts[name] = value
+	f.Texts = texts
+	return nil
+}
+
+// notorious is the TARPITDELAY that is no delay; see filter.Tarpit.
+const notorious = 999
+
+func (f *FilterSettings) setTarpitDelay(v string) error {
+	n, err := digits(v, 1<<20)
+	f.Tarpit.Notorious = n == notorious
+	f.Tarpit.Delay = time.Duration(n) * time.Second
+	return err
+}
+
+func secondsOf(v string) (time.Duration, error) {
+	n, err := digits(v, 600)
+	return time.Duration(n) * time.Second, err
+}
+
+func (f *FilterSettings) setMIMETypes(v string) error {
+	switch {
+	case v == "-":
+		f.MIMETypes = nil
+	case v == "!" || v == "+":
+		f.MIMETypes = &filter.BadMIMEType{Blanks: true, Strangers: v == "+"}
+	case len(v) <= 1:
+		f.MIMETypes = &filter.BadMIMEType{}
+	default:
+		return fmt.Errorf("%.40q is not one character", v)
+	}
+	return nil
+}
+
+func (f *FilterSettings) setLoaderTypes(v string) error {
+	switch {
+	case v == "" || v == "-":
+		f.LoaderTypes = nil
+	case v == "+":
+		f.LoaderTypes = &filter.BadLoaderType{First: 'M', Strangers: true}
+	case len(v) == 1:
+		f.LoaderTypes = &filter.BadLoaderType{First: v[0]}
+	default:
+		return fmt.Errorf("%.40q is not one character", v)
+	}
+	return nil
+}
+
+// signatures reads a list of signatures: the first n octets of each line.
+func (s *source) signatures(name string, n int) filter.Keys {
+	entries, found := s.list(name)
+	if _, cdb := s.stat("control/" + name + ".cdb"); cdb && !found {
+		s.fatal("control/"+name+".cdb", 0, "its source control/%s does not exist; the source is what is read here", name)
+	}
+	if !found {
+		return nil
+	}
+	keys := make(filter.Keys, len(entries))
+	for _, e := range entries {
+		if len(e.Key) < n {
+			s.warn(e.File, e.Line, "%q is shorter than the %d characters of a signature, and matches nothing", e.Key, n)
+			continue
+		}
+		keys[e.Key[:n]] = nil
+	}
+	return keys
+}
+
+// filterFiles reads the files of the filters.
+func (s *source) filterFiles(c *Config) {
+	c.BadHello, _ = s.list("badhelo")
+	c.BadMIMETypes = s.signatures("badmimetypes", 9)
+	c.BadLoaderTypes = s.signatures("badloadertypes", 5)
+	c.badHello = filter.NewBadHello(rules(c.BadHello))
+	c.badMailFrom, c.badRcptTo = rules(c.BadMailFrom), rules(c.BadRcptTo)
+	for _, list := range [][]filter.Rule{rules(c.BadHello), c.badMailFrom, c.badRcptTo} {
+		for _, r := range filter.NewPatterns(list).Malformed() {
+			s.fatal(r.File, r.Line, "%.80q is no pattern: a \"[\" without \"]\", or a \"\\\" at the end", r.Text)
+		}
+	}
+}
+
+// Filters returns the filters for the clients of a profile, in the order in
+// which their verdicts count (smtpd.md, 4.5). dns is what they look up in. The
+// filters may be shared by any number of sessions.
+func (c *Config) Filters(p *Profile, dns filter.Resolver) []filter.Filter {
+	text := p.Texts
+	badMailFrom := filter.NewBadMailFrom(c.badMailFrom, text["BADMAILFROM"])
+	rcptHosts := c.RcptFilter()
+	rcptHosts.Text = text["NOGATEWAY"]
+
+	var list []filter.Filter
+	if p.HelloCheck != nil {
+		hello := *c.badHello
+		hello.Mode, hello.Resolver, hello.Text = *p.HelloCheck, dns, text["HELO"]
+		list = append(list, &hello)
+	}
+	if p.SenderDomain {
+		list = append(list, &filter.SenderDomain{Resolver: dns, Exempt: badMailFrom.Exempt, Text: text["SENDEREXIST"]})
+	}
+	list = append(list, rcptHosts)
+	if tarpit := p.Tarpit; tarpit.Count > 0 {
+		list = append(list, &tarpit)
+	}
+	list = append(list, filter.RelaySuffix(p.RelaySuffix), badMailFrom, filter.NewBadRcptTo(c.badRcptTo, text["BADRCPTTO"]))
+	if types := p.MIMETypes; types != nil {
+		mime := *types
+		mime.Types, mime.Text = c.BadMIMETypes, text["CONTENT"]
+		list = append(list, &mime)
+	}
+	if types := p.LoaderTypes; types != nil && c.BadLoaderTypes != nil {
+		loader := *types
+		loader.Types, loader.Text = c.BadLoaderTypes, text["CONTENT"]
+		list = append(list, &loader)
+	}
+	return list
+}

@@ -1,0 +1,6 @@
+// Package tcprules makes cdb files of rules for connections as tcprules does,
+// and looks clients up in them, so that a site's rules.*.cdb can be read and
+// written. Spec: smtpd.md, 11.
+//
+// (The daemon reads the texts; see [control.ParseRules].)
+package tcprules
