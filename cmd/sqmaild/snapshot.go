@@ -93,12 +93,21 @@ func (s *snapshot) smtpServer(d *daemon, service *control.Service, p *control.Pr
 		MaxMessageBytes: unlimited(p.DataBytes),
 		MaxRecipients:   p.MaxRecipients,
 		IdleTimeout:     c.TimeoutSMTPD,
+		GreetDelay:      greetDelay(p),
 		LMTP:            service.Protocol == "lmtp",
 	}
 	if p.CertRelay || p.CertUser {
 		server.Certificate = func(state *tls.ConnectionState) string { user, _ := service.VerifyClient(state); return user }
 	}
 	return server
+}
+
+// greetDelay holds the greeting back from strangers alone.
+func greetDelay(p *control.Profile) time.Duration {
+	if p.RelayClient {
+		return 0
+	}
+	return p.GreetDelay
 }
 
 // unlimited turns control's "0 is no limit" into that of the servers.
@@ -109,17 +118,10 @@ func unlimited(n int64) int64 {
 	return n
 }
 
-// chain makes the filters for the clients of a profile, in the order in which
-// their verdicts count (smtpd.md, 4.5).
+// chain makes the policy for the clients of a profile.
 func (s *snapshot) chain(d *daemon, p *control.Profile) *filter.Chain {
-	c := s.config
 	return &filter.Chain{
-		Filters: []filter.Filter{
-			c.RcptFilter(),
-			filter.RelaySuffix(p.RelaySuffix),
-			filter.NewBadMailFrom(c.BadMailFromRules(), ""),
-			filter.NewBadRcptTo(c.BadRcptToRules(), ""),
-		},
+		Filters: s.config.Filters(p, d.dns),
 		NewSession: func(_ context.Context, session *filter.Session) error {
 			session.Relayed = p.RelayClient
 			return nil
