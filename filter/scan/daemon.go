@@ -3,6 +3,7 @@ package scan
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -37,17 +38,17 @@ func (d DialFunc) exchange(ctx context.Context, address string, timeout time.Dur
 	}
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer func() { stop(); conn.Close() }()
-	// A daemon that has heard enough may answer, and close, before it has read
-	// everything. What it says tells more than the error of writing.
 	_, sent := io.Copy(conn, io.MultiReader(question...))
+	// A daemon that has heard enough answers, and closes, before it has read
+	// everything. What it says tells more than the error of writing.
 	answer, err := readAnswer(conn)
-	if ctx.Err() != nil {
+	switch {
+	case ctx.Err() != nil:
 		return nil, ctx.Err()
+	case sent != nil:
+		return nil, fmt.Errorf("%w (answer %q)", sent, clean(string(answer), 200))
 	}
-	if len(answer) == 0 || err != nil {
-		return nil, errors.Join(sent, err)
-	}
-	return answer, nil
+	return answer, err
 }
 
 // maxAnswer is the longest answer that is read.
@@ -81,9 +82,21 @@ func unasked(ctx context.Context, name string, pass bool, log *slog.Logger, err 
 
 // clean makes a line of foreign text: printable ASCII, at most n octets.
 func clean(s string, n int) string {
+	b := []byte(printable(s, n))
+	for i, c := range b {
+		if c > '~' {
+			b[i] = '?'
+		}
+	}
+	return string(b)
+}
+
+// printable makes a line of text of at most n octets: without control
+// characters.
+func printable(s string, n int) string {
 	b := []byte(s[:min(len(s), n)])
 	for i, c := range b {
-		if c < ' ' || c > '~' {
+		if c < ' ' || c == 0x7f {
 			b[i] = '?'
 		}
 	}

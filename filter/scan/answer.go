@@ -1,0 +1,119 @@
+package scan
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/sqmail/sqmail"
+)
+
+// rspamdAnswer is what we read of an answer.
+type rspamdAnswer struct {
+	Action   string  `json:"action"`
+	Score    float64 `json:"score"`
+	Required float64 `json:"required_score"` // or null
+	Error    string  `json:"error"`
+	Symbols  object  `json:"symbols"`
+	Messages object  `json:"messages"`
+
+	// Signature is a field's value, or several.
+	Signature json.RawMessage `json:"dkim-signature"`
+
+	Milter struct {
+		Add object `json:"add_headers"`
+	} `json:"milter"`
+}
+
+// object is an object, or an empty list: Lua does not tell them apart.
+type object map[string]json.RawMessage
+
+func (o *object) UnmarshalJSON(text []byte) error {
+	if bytes.HasPrefix(text, []byte("[")) {
+		return nil
+	}
+	return json.Unmarshal(text, (*map[string]json.RawMessage)(o))
+}
+
+func parseRspamd(raw []byte) (a rspamdAnswer, err error) {
+	if err := json.Unmarshal(raw, &a); err != nil {
+		return a, err
+	}
+	switch {
+	case a.Error != "":
+		return a, errors.New(clean(a.Error, 200))
+	case a.Action == "":
+		return a, errors.New("answer without an action")
+	}
+	return a, nil
+}
+
+func (a *rspamdAnswer) rule() string {
+	return fmt.Sprintf("%s, score %.1f/%.1f", clean(a.Action, 100), a.Score, a.Required)
+}
+
+func (a *rspamdAnswer) symbolList() string {
+	return symbolList(strings.Join(slices.Sorted(maps.Keys(a.Symbols)), ","))
+}
+
+// reply returns r with the text that rspamd has for the client, if any.
+func (a *rspamdAnswer) reply(r sqmail.Reply) sqmail.Reply {
+	var text string
+	if raw := a.Messages["smtp_message"]; raw != nil && json.Unmarshal(raw, &text) == nil && text != "" {
+		r.Text = clean(text, 200)
+	}
+	return r
+}
+
+// field is one field that rspamd wants to add.
+type field struct {
+	name  string
+	Value string `json:"value"`
+	Order int    `json:"order"`
+}
+
+// fields returns the fields to add, in an order that does not change.
+func (a *rspamdAnswer) fields() string {
+	var all []field
+	for name, raw := range a.Milter.Add {
+		all = appendFields(all, name, raw)
+	}
+	all = appendFields(all, "DKIM-Signature", a.Signature)
+	slices.SortStableFunc(all, func(x, y field) int {
+		return cmp.Or(cmp.Compare(x.Order, y.Order), strings.Compare(x.name, y.name))
+	})
+	var b bytes.Buffer
+	for _, f := range all {
+		if b.Len() < maxAnswer {
+			appendField(&b, f.name, f.Value)
+		}
+	}
+	return b.String()
+}
+
+// appendFields appends what raw is: a string, an object, or a list of these.
+func appendFields(all []field, name string, raw json.RawMessage) []field {
+	var list []json.RawMessage
+	if json.Unmarshal(raw, &list) != nil {
+		list = []json.RawMessage{raw}
+	}
+	for _, item := range list {
+		f := field{name: name}
+		if json.Unmarshal(item, &f.Value) != nil && json.Unmarshal(item, &f) != nil || f.Value == "" {
+			continue
+		}
+		all = append(all, f)
+	}
+	return all
+}
+
+// tlsVersion returns the version in rspamd's words: "TLSv1.3".
+func tlsVersion(v uint16) string { return strings.Replace(tls.VersionName(v), "TLS ", "TLSv", 1) }
+
+func tlsCipher(id uint16) string { return tls.CipherSuiteName(id) }
