@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/sqmail/sqmail/internal/spoolfs"
 )
 
 // keeper is the goroutine that keeps the house: it gets segments ready before
@@ -111,7 +113,7 @@ func (s *Store) takeSegment(reserve bool) (*segment, error) {
 		s.keeper.wake()
 		return g, nil
 	}
-	g, err := s.newSegment()
+	g, err := s.newSegment(false)
 	if err != nil {
 		return nil, err
 	}
@@ -146,8 +148,11 @@ func (s *Store) nextLabel() label {
 }
 
 // newSegment makes a segment file. It gets its name when it can be read, and
-// is used when the name is durable.
-func (s *Store) newSegment() (*segment, error) {
+// is used when the name is durable. If there is time it is filled: then a sync
+// of what is appended has only data to write, while blocks that were reserved
+// and never written cost an entry in the file system's own journal, too, and
+// wait there for what others write.
+func (s *Store) newSegment(filled bool) (*segment, error) {
 	number := s.nextNumber.Add(1) - 1
 	path := s.segmentPath(number)
 	unfinished := strings.TrimSuffix(path, ".seg") + ".new"
@@ -156,7 +161,10 @@ func (s *Store) newSegment() (*segment, error) {
 		return nil, err
 	}
 	l := s.nextLabel()
-	if err = f.Allocate(s.opt.segmentSize); err == nil {
+	if err = f.Allocate(s.opt.segmentSize); err == nil && filled {
+		err = fill(f, s.opt.segmentSize)
+	}
+	if err == nil {
 		err = writeLabel(f, &l)
 	}
 	if err == nil {
@@ -175,6 +183,17 @@ func (s *Store) newSegment() (*segment, error) {
 	return &segment{label: l, number: number, f: f, end: segmentBody}, nil
 }
 
+// fill writes zeros to all of a file; writeLabel's sync is for them, too.
+func fill(f spoolfs.File, size int64) error {
+	zeros := make([]byte, min(size, 256<<10))
+	for off := int64(0); off < size; off += int64(len(zeros)) {
+		if _, err := f.WriteAt(zeros[:min(int64(len(zeros)), size-off)], off); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // stockUp makes segments until there are enough in reserve; not before the
 // store is written to.
 func (s *Store) stockUp() error {
@@ -185,7 +204,7 @@ func (s *Store) stockUp() error {
 		if enough {
 			return nil
 		}
-		g, err := s.newSegment()
+		g, err := s.newSegment(true)
 		if err != nil {
 			return err
 		}

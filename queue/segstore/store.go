@@ -86,6 +86,8 @@ type Store struct {
 	dirty    bool                       // there is something to checkpoint
 
 	bodyBytes atomic.Int64
+	badSyncs  atomic.Int64 // of the directory of bodies
+	making    sync.Mutex   // held while a segment file is made
 	keeper    keeper
 	drop      drop
 	closing   sync.Once
@@ -138,6 +140,17 @@ func Open(dir string, o *Options) (*Store, error) {
 	s.keeper.start(s)
 	s.drop.start(s)
 	return s, nil
+}
+
+// OpenOn is Open on another file system than the disk. It is for the tests and
+// benchmarks of this module: nobody else can make one.
+func OpenOn(fs spoolfs.FS, dir string, o *Options) (*Store, error) {
+	var c Options
+	if o != nil {
+		c = *o
+	}
+	c.fs = fs
+	return Open(dir, &c)
 }
 
 // makeDirs makes the directories that are not there. Their names are durable
