@@ -71,6 +71,7 @@ var house = map[string]room{
 	"control":  {floor: 30},
 	"mailtest": {floor: 30, modules: []string{mdns, mime}, tests: []string{gosmtp, xnet}},
 
+	"bench":           {floor: 40},
 	"cmd":             {floor: 40, tests: []string{mdns, gosmtp, gosasl}},
 	"e2e":             {floor: 40, tests: []string{mdns, gosmtp, gosasl}},
 	"examples":        {floor: 40, tests: []string{gosmtp, gosasl}},
