@@ -43,6 +43,11 @@ type Envelope struct {
 	// order. Like Header it is complete when the body is at its end.
 	Verdicts []Verdict `json:"verdicts,omitempty"`
 
+	// SenderVerified says that a policy knows ReversePath for the client's
+	// own. A server tells it in the trace field ("ESMTPSAM"); it is not part
+	// of what a queue keeps.
+	SenderVerified bool `json:"-"`
+
 	// Peer is who handed the message in. Nil: this host itself. It is not
 	// part of what a queue keeps.
 	Peer *Peer `json:"-"`

@@ -19,6 +19,7 @@ import (
 // The verdict falls at the first recipient, and holds for all.
 type BadMailFrom struct {
 	list     *List // with markers
+	plain    *List // without
 	patterns *Patterns
 	text     string
 }
@@ -31,7 +32,7 @@ func NewBadMailFrom(rules []Rule, text string) *BadMailFrom {
 			unmarked = append(unmarked, r)
 		}
 	}
-	return &BadMailFrom{NewList(rules), NewPatterns(unmarked), text}
+	return &BadMailFrom{NewList(rules), NewList(unmarked), NewPatterns(unmarked), text}
 }
 
 // Name returns "badmailfrom".
@@ -67,7 +68,7 @@ func (f *BadMailFrom) judge(s *Session) sqmail.Verdict {
 	}
 	if address != "" {
 		for _, key := range []string{address, "@" + domain} {
-			if rule, ok := f.list.Lookup(key); ok {
+			if rule, ok := f.plain.Lookup(key); ok {
 				return refuse(rule, address, badSender, f.text)
 			}
 		}

@@ -51,9 +51,7 @@ func (f *BadRcptTo) Recipient(_ context.Context, _ *Session, to *sqmail.Recipien
 
 // refuse returns the rejection that a rule asks for.
 func refuse(rule Rule, input string, reply sqmail.Reply, text string) sqmail.Verdict {
-	if text != "" {
-		reply.Text += "; " + text
-	}
+	reply.Text = withText(reply.Text, text)
 	return sqmail.Verdict{
 		Action: sqmail.ActionReject, Reply: reply,
 		Rule: rule.Text, File: rule.File, Line: rule.Line, Input: input,

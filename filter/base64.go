@@ -47,6 +47,13 @@ func (b *base64Lines) write(p []byte) {
 	}
 }
 
+// end ends the message, whose last line may have no LF.
+func (b *base64Lines) end() {
+	if b.n > 0 && !b.long {
+		b.endLine()
+	}
+}
+
 // piece takes a part of a line.
 func (b *base64Lines) piece(p []byte) {
 	if !b.long {
@@ -98,10 +105,8 @@ func (b *base64Lines) header(line []byte) {
 	switch {
 	case len(line) >= len(name) && strings.EqualFold(string(line[:len(name)]), name):
 		b.field, b.encoding = true, string(line[len(name):])
-	case b.field && (line[0] == ' ' || line[0] == '\t'):
-		if len(b.encoding) < maxBase64Line {
-			b.encoding += string(line)
-		}
+	case b.field && (line[0] == ' ' || line[0] == '\t') && len(b.encoding) < maxBase64Line:
+		b.encoding += string(line)
 	default:
 		b.field = false
 		return

@@ -24,3 +24,11 @@ func (db Keys) Get(key []byte) ([]byte, bool, error) {
 	v, ok := db[string(key)]
 	return v, ok, nil
 }
+
+// Put adds a key, unless it is there: the first of several counts, as in a cdb.
+func (db Keys) Put(key, value []byte) error {
+	if _, known := db[string(key)]; !known {
+		db[string(key)] = value
+	}
+	return nil
+}

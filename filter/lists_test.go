@@ -196,3 +196,26 @@ func BenchmarkPatterns(b *testing.B) {
 		p.Match("somebody@host.not-in.example")
 	}
 }
+
+func TestAddressThatLooksLikeAnEntryWithAMarker(t *testing.T) {
+	f := filter.NewBadMailFrom(rulesOf("?boss@spam.example"), "")
+	s := &filter.Session{Peer: &sqmail.Peer{}, Envelope: &sqmail.Envelope{ReversePath: sqmail.PathOf("?boss@spam.example")}}
+	if v, _ := f.Recipient(t.Context(), s, new(sqmail.Recipient)); v.Action != sqmail.ActionPass {
+		t.Errorf("%+v", v)
+	}
+}
+
+func BenchmarkListOf100000(b *testing.B) {
+	var rules []filter.Rule
+	for i := range 100_000 {
+		rules = append(rules, filter.Rule{Text: fmt.Sprintf("user%d@host%d.example", i, i)})
+	}
+	f := filter.NewBadRcptTo(rules, "")
+	to := &sqmail.Recipient{Path: sqmail.PathOf("User99999@host99999.Example")}
+	b.ReportAllocs()
+	for b.Loop() {
+		if v, _ := f.Recipient(b.Context(), nil, to); v.Action != sqmail.ActionReject {
+			b.Fatal(v)
+		}
+	}
+}

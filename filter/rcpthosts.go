@@ -36,27 +36,34 @@ func (f *RcptHosts) Recipient(ctx context.Context, s *Session, to *sqmail.Recipi
 	if s.RelayClient() || to.Path.Domain == "" {
 		return sqmail.Verdict{}, nil
 	}
-	v := sqmail.Verdict{Input: to.Path.Domain}
-	domain := lower(to.Path.Domain)
-	for name := range suffixes(domain) {
-		if rule, ok := f.Domains.Lookup(name); ok {
-			v.Rule, v.File, v.Line = rule.Text, rule.File, rule.Line
-			return v, nil
-		}
-	}
-	if f.Listed != nil {
-		for name := range suffixes(domain) {
-			if found, err := f.Listed(ctx, name); err != nil || found {
-				v.Rule = name
-				return v, err
-			}
-		}
+	rule, found, err := f.find(ctx, to.Path.Domain)
+	v := sqmail.Verdict{Input: to.Path.Domain, Rule: rule.Text, File: rule.File, Line: rule.Line}
+	if found || err != nil {
+		return v, err
 	}
 	v.Action, v.Reply = sqmail.ActionReject, noRelay
-	if f.Text != "" {
-		v.Reply.Text += "; " + f.Text
-	}
+	v.Reply.Text = withText(noRelay.Text, f.Text)
 	return v, nil
+}
+
+// find returns the entry that a domain is ours by. With an error it is not
+// known whether there is one.
+func (f *RcptHosts) find(ctx context.Context, domain string) (rule Rule, found bool, err error) {
+	domain = lower(domain)
+	for name := range suffixes(domain) {
+		if rule, found := f.Domains.Lookup(name); found {
+			return rule, true, nil
+		}
+	}
+	if f.Listed == nil {
+		return Rule{}, false, nil
+	}
+	for name := range suffixes(domain) {
+		if found, err := f.Listed(ctx, name); err != nil || found {
+			return Rule{Text: name}, err == nil, err
+		}
+	}
+	return Rule{}, false, nil
 }
 
 // suffixes yields a domain, and then each of its parents with a dot in front:

@@ -19,6 +19,11 @@ type Session struct {
 	// Relayed says that the connection rules make this a relay client.
 	Relayed bool
 
+	// CertRelayed makes this a relay client once it has shown a certificate
+	// that the server verified: one that demands such from certain authorities,
+	// not from those that anybody gets one of (UCSPITLS "?" and "@").
+	CertRelayed bool
+
 	// Recipients counts the RCPT commands of the transaction, the present one
 	// and refused ones included.
 	Recipients int
@@ -28,14 +33,17 @@ type Session struct {
 	Unknown int
 
 	memo    map[any]memo
+	lasting map[any]memo
 	greeted bool
 }
 
 // RelayClient reports whether the session may send to any domain: because its
-// user has authenticated, or because the connection rules say so.
-func (s *Session) RelayClient() bool { return s.Relayed || s.Peer.User != "" }
+// user has authenticated, its certificate says so, or the connection rules do.
+func (s *Session) RelayClient() bool {
+	return s.Relayed || s.Peer.User != "" || s.CertRelayed && s.Peer.TLS != nil && len(s.Peer.TLS.VerifiedChains) > 0
+}
 
-// memo is an answer that is kept until the transaction ends.
+// memo is an answer that is kept.
 type memo struct {
 	verdict sqmail.Verdict
 	err     error
@@ -46,14 +54,24 @@ type memo struct {
 // at all others, does its work once. Keys are compared with ==; a filter uses
 // itself, or a type of its own.
 func (s *Session) Once(key any, f func() (sqmail.Verdict, error)) (sqmail.Verdict, error) {
-	if m, ok := s.memo[key]; ok {
+	return once(&s.memo, key, f)
+}
+
+// OnceInSession is Once for what does not change while the session lasts, such
+// as what is known of the client's address.
+func (s *Session) OnceInSession(key any, f func() (sqmail.Verdict, error)) (sqmail.Verdict, error) {
+	return once(&s.lasting, key, f)
+}
+
+func once(kept *map[any]memo, key any, f func() (sqmail.Verdict, error)) (sqmail.Verdict, error) {
+	if m, ok := (*kept)[key]; ok {
 		return m.verdict, m.err
 	}
 	verdict, err := f()
-	if s.memo == nil {
-		s.memo = make(map[any]memo)
+	if *kept == nil {
+		*kept = make(map[any]memo)
 	}
-	s.memo[key] = memo{verdict, err}
+	(*kept)[key] = memo{verdict, err}
 	return verdict, err
 }
 

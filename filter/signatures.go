@@ -43,9 +43,7 @@ func (f *BadMIMEType) Body(_ context.Context, s *Session) (Scanner, error) {
 		return nil, nil
 	}
 	c := &signatureScanner{reply: badContent}
-	if f.Text != "" {
-		c.reply.Text += "; " + f.Text
-	}
+	c.reply.Text = withText(c.reply.Text, f.Text)
 	c.lines.first = func(line []byte) {
 		if f.Types != nil && len(line) >= mimeSignature {
 			c.look(f.Types, line[:mimeSignature])
@@ -88,9 +86,7 @@ func (f *BadLoaderType) Body(_ context.Context, s *Session) (Scanner, error) {
 		return nil, nil
 	}
 	c := &signatureScanner{reply: badContent}
-	if f.Text != "" {
-		c.reply.Text += "; " + f.Text
-	}
+	c.reply.Text = withText(c.reply.Text, f.Text)
 	var window []byte // the end of the line so far, then the next piece
 	c.lines.first = func([]byte) {}
 	c.lines.text = func(piece []byte, start bool) {
@@ -138,6 +134,9 @@ func (c *signatureScanner) Write(p []byte) (int, error) {
 
 // End gives the verdict.
 func (c *signatureScanner) End() (sqmail.Verdict, error) {
+	if c.found == "" && c.err == nil {
+		c.lines.end()
+	}
 	if c.found == "" {
 		return sqmail.Verdict{}, c.err
 	}

@@ -161,3 +161,29 @@ func BenchmarkSignatures(b *testing.B) {
 		scan(b, f, s, message, 32<<10)
 	}
 }
+
+func TestLastLineCountsWithoutItsLineEnd(t *testing.T) {
+	s := &filter.Session{Peer: &sqmail.Peer{}}
+	message := base64Header + "\n\nTVqQAAMAA"
+	v, err := scan(t, &filter.BadMIMEType{Types: filter.KeysOf("TVqQAAMAA")}, s, message, 5)
+	if v.Action != sqmail.ActionReject || err != nil {
+		t.Errorf("%+v, %v", v, err)
+	}
+	v, err = scan(t, &filter.BadLoaderType{Types: filter.KeysOf("QAAMA"), First: 'Q'}, s, message, 5)
+	if v.Action != sqmail.ActionReject || err != nil {
+		t.Errorf("%+v, %v", v, err)
+	}
+}
+
+// A field may be folded without end; what is kept of it, and the work for each
+// line, has one.
+func BenchmarkFoldedEncodingField(b *testing.B) {
+	message := "Content-Transfer-Encoding:\n" + strings.Repeat(" \n", 1<<19)
+	f := &filter.BadMIMEType{Types: filter.Keys{}}
+	b.SetBytes(int64(len(message)))
+	for b.Loop() {
+		if _, err := scan(b, f, &filter.Session{Peer: &sqmail.Peer{}}, message, 1<<15); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

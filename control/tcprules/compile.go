@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"github.com/sqmail/sqmail/control"
@@ -82,12 +83,56 @@ func keysOf(address string) ([]string, error) {
 	if strings.HasPrefix(where, "=") {
 		return []string{info + strings.ToLower(where)}, nil
 	}
-	if addr, err := netip.ParseAddr(where); err == nil && addr.Is6() && !strings.HasSuffix(where, "::") {
-		where = addr.String()
+	if where == "" && info == "" {
+		return []string{""}, nil
+	}
+	if strings.IndexByte(where, ':') >= 0 {
+		key, err := key6(where)
+		return []string{info + key}, err
 	}
 	keys, err := compile.Octets(where)
 	for i := range keys {
+		if err == nil {
+			keys[i], err = key4(keys[i])
+		}
 		keys[i] = info + keys[i]
 	}
 	return keys, err
+}
+
+// key6 returns the key of an address, or of a prefix that ends with "::".
+func key6(where string) (string, error) {
+	addr, err := netip.ParseAddr(where)
+	if err != nil || addr.Zone() != "" || addr.Is4In6() {
+		return "", fmt.Errorf("%.60q is no address", where)
+	}
+	if groups, isPrefix := strings.CutSuffix(where, "::"); isPrefix {
+		n := 0
+		if groups != "" {
+			n = strings.Count(groups, ":") + 1
+		}
+		return group6(addr, n), nil
+	}
+	return addr.String(), nil
+}
+
+// key4 returns the key of an address, or of a prefix that ends with a dot.
+func key4(where string) (string, error) {
+	text, isPrefix := strings.CutSuffix(where, ".")
+	octets := strings.Split(text, ".")
+	if len(octets) > 4 || isPrefix == (len(octets) == 4) {
+		return "", fmt.Errorf("%.60q is no address, and no prefix that ends with a dot", where)
+	}
+	for i, octet := range octets {
+		n, err := strconv.ParseUint(octet, 10, 8)
+		if err != nil {
+			return "", fmt.Errorf("%.60q is no octet", octet)
+		}
+		octets[i] = strconv.FormatUint(n, 10)
+	}
+	key := strings.Join(octets, ".")
+	if isPrefix {
+		key += "."
+	}
+	return key, nil
 }

@@ -53,10 +53,8 @@ func TestMatch(t *testing.T) {
 		{rules: "10.2-3.:deny", addr: "10.3.1.1", want: "deny"},
 		{rules: "fe80::/10:deny", addr: "fe80::1", want: "deny"},
 		{rules: "::1/127:deny", addr: "::1", want: "deny"},
-		{rules: "2001:db8::deny", addr: "2001:db8:1::1", want: "none"},
 		{rules: "2001:db8:::deny", addr: "2001:db8:1::1", want: "deny"},
 		{rules: "2001:DB8::1:deny", addr: "2001:db8:0::1", want: "deny"},
-		{rules: "::ffff:192.0.2.1:deny\n192.0.2.1:allow", addr: "::ffff:192.0.2.1", want: "allow"},
 		{rules: "=:deny", addr: "192.0.2.1", want: "none"},
 		{rules: "=:deny", addr: "192.0.2.1", host: "h.test", want: "deny"},
 		{rules: "joe@=H.test:deny", addr: "192.0.2.1", host: "h.TEST", info: "joe", want: "deny"},
@@ -94,19 +92,19 @@ func describe(rule *control.Rule) string {
 
 func TestValueLayout(t *testing.T) {
 	db := filter.Keys{}
-	if err := tcprules.Compile(strings.NewReader("a:deny,X=\"1\",Y=\"\"\nb:allow"), db.Put); err != nil {
+	if err := tcprules.Compile(strings.NewReader("192.0.2.1:deny,X=\"1\",Y=\"\"\n010.:allow"), db.Put); err != nil {
 		t.Fatal(err)
 	}
-	if got := string(db["a"]); got != "D+X=1\x00+Y=\x00" {
+	if got := string(db["192.0.2.1"]); got != "D+X=1\x00+Y=\x00" {
 		t.Errorf("%q", got)
 	}
-	if got, found := db["b"]; !found || len(got) != 0 {
+	if got, found := db["10."]; !found || len(got) != 0 {
 		t.Errorf("%q, %v", got, found)
 	}
 }
 
 func TestWrongLinesAreNamed(t *testing.T) {
-	err := tcprules.Compile(strings.NewReader("10.:allow\nnonsense\n300-2.:deny\n1.2.3.4/99:deny\n"), filter.Keys{}.Put)
+	err := tcprules.Compile(strings.NewReader("10.:allow\nnonsense\n300-2.:deny\n1.2.3.4/99:deny\n::ffff:192.0.2.1:deny\n1.2.3:deny\n"), filter.Keys{}.Put)
 	var got []int
 	for _, err := range err.(interface{ Unwrap() []error }).Unwrap() {
 		bad, ok := errors.AsType[*filter.LineError](err)
@@ -115,7 +113,7 @@ func TestWrongLinesAreNamed(t *testing.T) {
 		}
 		got = append(got, bad.Line)
 	}
-	if !slices.Equal(got, []int{2, 3, 4}) {
+	if !slices.Equal(got, []int{2, 3, 4, 5, 6}) {
 		t.Errorf("lines %v", got)
 	}
 }
