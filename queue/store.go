@@ -123,6 +123,11 @@ type Submission struct {
 	// Held commits the message in the state that Hold makes.
 	Held bool
 
+	// Journal holds the attempts that were made before, for a message that
+	// comes from another queue. Commit fails if one is at a recipient that the
+	// envelope does not have.
+	Journal []Attempt
+
 	// Replaces names a message that this one takes the place of, as a bounce
 	// does: it is removed in the same durable step, so that after a crash
 	// there is one or the other, never both and never none. Commit fails with

@@ -10,6 +10,7 @@ import (
 
 	"github.com/sqmail/sqmail"
 	"github.com/sqmail/sqmail/queue"
+	"github.com/sqmail/sqmail/queue/internal/journal"
 )
 
 // draft is a message that is being written.
@@ -87,6 +88,9 @@ func (d *draft) Commit(ctx context.Context, sub queue.Submission) (queue.ID, err
 	if sub.Envelope == nil || len(sub.Envelope.Recipients) == 0 {
 		return 0, errNoRecipient
 	}
+	if err := journal.Check(sub.Journal, len(sub.Envelope.Recipients)); err != nil {
+		return 0, err
+	}
 	if sub.Arrived.IsZero() {
 		sub.Arrived = time.Now()
 	}
@@ -94,7 +98,7 @@ func (d *draft) Commit(ctx context.Context, sub queue.Submission) (queue.ID, err
 		sub.Due = time.Now()
 	}
 	env := copyEnvelope(sub.Envelope)
-	m := &message{env: env, content: content{env.Header, d.body}, arrived: sub.Arrived}
+	m := &message{env: env, content: content{env.Header, d.body}, arrived: sub.Arrived, journal: journal.Add(nil, sub.Journal)}
 	if err := d.store.grow(int64(len(env.Header))); err != nil {
 		return 0, err
 	}
@@ -122,7 +126,7 @@ func (s *Store) commit(m *message, sub queue.Submission) (queue.ID, error) {
 		s.delete(slot)
 	}
 	s.lastID++
-	s.agenda.Add(s.lastID, sub.Due, false, sub.Held, m)
+	s.agenda.Add(s.lastID, sub.Due, len(sub.Journal) > 0, sub.Held, m)
 	return s.lastID, nil
 }
 

@@ -48,7 +48,7 @@ func richEnvelope() *sqmail.Envelope {
 func attempt(recipient, number int, status queue.Status) queue.Attempt {
 	a := queue.Attempt{Recipient: recipient, Number: number, At: time.Now(), Status: status, Outcome: sqmail.Outcome{
 		Recipient: recipient, Class: sqmail.Deferral, Text: "connected but\ngreeting failed", Where: "mx.example.net (192.0.2.1)",
-		Reply: sqmail.Reply{Code: 421, Enhanced: sqmail.EnhancedCode{4, 3, 2}, Text: "closing"}, InDoubt: number%2 == 0,
+		Reply: sqmail.Reply{Code: 421, Enhanced: sqmail.EnhancedCode{4, 3, 2}, Text: "closing"}, InDoubt: number%2 == 0, Notifies: number%3 == 1,
 	}}
 	if status == queue.Pending {
 		a.Due = time.Now().Add(time.Hour)

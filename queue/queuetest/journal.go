@@ -22,6 +22,26 @@ func journalRules() []rule {
 			l = b.leaseOf(id)
 			b.same("journal at the next lease", l.Entry().Journal, want)
 		}},
+		{"a message may come with its journal, and then goes on from there", func(b *bench) {
+			past := []queue.Attempt{attempt(0, 1, queue.Delivered), attempt(1, 3, queue.Pending)}
+			id := b.commit(big(3000), queue.Submission{Envelope: richEnvelope(), Journal: past})
+			b.same("journal", b.entry(id).Journal, past)
+			l := b.leaseOf(id)
+			more := attempt(1, 4, queue.Failed)
+			b.ok(l.Retry(b.ctx, []queue.Attempt{more}, time.Time{}))
+			b.same("journal after another attempt", b.entry(id).Journal, append(past, more))
+		}},
+		{"a journal with a recipient that is not there is an error", func(b *bench) {
+			for _, r := range []int{-1, 1} {
+				s := queue.Submission{Envelope: envelope("a@b.test"), Journal: []queue.Attempt{attempt(r, 1, queue.Delivered)}}
+				if _, err := b.draft("x\n").Commit(b.ctx, s); err == nil {
+					b.Errorf("recipient %d: no error", r)
+				}
+			}
+			if n := b.Store.Stats(); n.Fresh+n.Deferred+n.Held > 0 {
+				b.Errorf("the message was kept: %+v", n)
+			}
+		}},
 		{"the Entry of a lease does not change under its holder", func(b *bench) {
 			l := b.leaseOf(b.commit("x\n", queue.Submission{}))
 			b.ok(l.Checkpoint(b.ctx, []queue.Attempt{attempt(0, 1, queue.Pending)}))

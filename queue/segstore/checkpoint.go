@@ -6,7 +6,9 @@ import (
 	"hash/crc32"
 	"io"
 	"io/fs"
+	"maps"
 	"path/filepath"
+	"slices"
 
 	"github.com/sqmail/sqmail/internal/spoolfs"
 	"github.com/sqmail/sqmail/queue"
@@ -103,8 +105,8 @@ func (s *Store) checkpointHead(w *checkpointWriter) (logged int64, doomed []uint
 	w.u64(s.nextLSN.Load())
 	w.u64(s.nextNumber.Load())
 	w.u32(s.lastSeq.Load())
-	w.u32(uint32(len(s.segments)))
-	for _, g := range s.segments {
+	w.u32(uint32(len(s.segments) + len(s.spares)))
+	for _, g := range slices.Concat(slices.Collect(maps.Values(s.segments)), s.spares) {
 		w.u32(g.seq)
 		w.u64(g.number)
 		w.u64(uint64(g.end))

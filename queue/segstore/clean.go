@@ -36,7 +36,7 @@ func (s *Store) clean(g *segment) (whole bool, err error) {
 	defer func() { s.rear.urgent = false }()
 	c := &cleaner{s: s, g: g, owned: make(map[queue.ID]bool)}
 	defer c.free()
-	_, bad := walk(buf, segmentBody, g.nonce, g.seq, func(off int64, r record) {
+	_, _, bad := walk(buf, segmentBody, g.nonce, g.seq, func(off int64, r record) {
 		if err == nil {
 			err = c.visit(place{g.seq, uint32(off)}, r, buf[off-segmentBody:][:r.size()])
 		}

@@ -31,6 +31,17 @@ func (e *encoder) bool(v bool) {
 	}
 }
 
+// bools appends values as bits, the first as the lowest.
+func (e *encoder) bools(values ...bool) {
+	bits := uint64(0)
+	for i, v := range values {
+		if v {
+			bits |= 1 << i
+		}
+	}
+	e.uint(bits)
+}
+
 func (e *encoder) reply(r sqmail.Reply) {
 	set := r != (sqmail.Reply{})
 	e.bool(set)
@@ -197,20 +208,34 @@ func (e *encoder) attempt(a *queue.Attempt) {
 	o := &a.Outcome
 	e.int(int64(o.Recipient))
 	e.uint(uint64(o.Class))
-	e.bool(o.InDoubt)
+	e.bools(o.InDoubt, o.Notifies)
 	e.reply(sqmail.Reply{Code: o.Reply.Code, Enhanced: o.Reply.Enhanced, Text: clip(o.Reply.Text)})
 	e.string(clip(o.Text))
 	e.string(clip(o.Where))
 }
 
 func (d *decoder) attempt() queue.Attempt {
-	return queue.Attempt{
-		Recipient: int(d.uint()), Number: int(d.int()), At: d.time(), Status: queue.Status(d.uint()), Due: d.time(),
-		Outcome: sqmail.Outcome{
-			Recipient: int(d.int()), Class: sqmail.Class(d.uint()), InDoubt: d.bool(),
-			Reply: d.reply(), Text: d.string(), Where: d.string(),
-		},
+	a := queue.Attempt{Recipient: int(d.uint()), Number: int(d.int()), At: d.time(), Status: queue.Status(d.uint()), Due: d.time()}
+	o := &a.Outcome
+	o.Recipient, o.Class = int(d.int()), sqmail.Class(d.uint())
+	flags := d.uint()
+	o.InDoubt, o.Notifies = flags&1 != 0, flags&2 != 0
+	o.Reply, o.Text, o.Where = d.reply(), d.string(), d.string()
+	return a
+}
+
+func (e *encoder) journal(attempts []queue.Attempt) {
+	e.uint(uint64(len(attempts)))
+	for i := range attempts {
+		e.attempt(&attempts[i])
 	}
+}
+
+func (d *decoder) journal() (attempts []queue.Attempt) {
+	for n := d.count(); n > 0 && d.err == nil; n-- {
+		attempts = append(attempts, d.attempt())
+	}
+	return attempts
 }
 
 // message is the meta of a message record.
@@ -220,6 +245,7 @@ type message struct {
 	token        [16]byte // with flagUnique
 	file         bodyFile // with flagFile
 	env          sqmail.Envelope
+	journal      []queue.Attempt // with flagFull
 }
 
 // bodyFile is the file that holds a body, and with flagMeta the rest of the
@@ -237,6 +263,9 @@ type bodyFile struct {
 func encodeMessage(m *message, flags uint8) (meta, rest []byte) {
 	var tail encoder
 	tail.envelope(&m.env)
+	if flags&flagFull != 0 {
+		tail.journal(m.journal)
+	}
 	if flags&flagMeta != 0 {
 		m.file.metaLen, m.file.metaCRC = int64(len(tail.b)), checksum(tail.b)
 	}
@@ -285,10 +314,7 @@ func encodeState(st *state, flags uint8) []byte {
 	if flags&flagRetry != 0 {
 		e.time(st.retry)
 	}
-	e.uint(uint64(len(st.attempts)))
-	for i := range st.attempts {
-		e.attempt(&st.attempts[i])
-	}
+	e.journal(st.attempts)
 	return e.b
 }
 
@@ -298,8 +324,6 @@ func decodeState(meta []byte, flags uint8) (st state, err error) {
 	if flags&flagRetry != 0 {
 		st.retry = d.time()
 	}
-	for n := d.count(); n > 0 && d.err == nil; n-- {
-		st.attempts = append(st.attempts, d.attempt())
-	}
+	st.attempts = d.journal()
 	return st, d.err
 }

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 
 	"github.com/sqmail/sqmail/internal/spoolfs/crashfs"
+	"github.com/sqmail/sqmail/queue"
 	"github.com/sqmail/sqmail/queue/segstore"
 )
 
@@ -28,7 +29,7 @@ func powerFailsAtEveryStep(t *testing.T) {
 			}
 			seed := uint64(points.Add(1))
 			image := op.Crash(loss, seed)
-			if err := l.ledger.survives(image, seed%5 == 0, seed%4 == 0); err != nil && failures.Add(1) < 10 {
+			if err := l.ledger.survives(image, aftermath(seed%19), seed%4 == 0); err != nil && failures.Add(1) < 10 {
 				t.Errorf("crash at operation %d (%s %s, before: %v), loss %q: %v", op.N, op.Kind, op.Name, op.Before, loss, err)
 			}
 		}
@@ -49,10 +50,18 @@ func powerFailsAtEveryStep(t *testing.T) {
 	t.Logf("%d messages, %d file operations, %d crash points, %d lost", l.n, disk.Ops(), points.Load(), failures.Load())
 }
 
-// survives opens what a crash has left and compares it with the ledger. Twice
-// means that power fails again just after; noCheckpoint that somebody has
-// deleted the checkpoint, which must not matter.
-func (l *ledger) survives(image *crashfs.FS, twice, noCheckpoint bool) error {
+// aftermath is what happens after a crash; most numbers mean nothing.
+type aftermath int
+
+const (
+	crashAgain aftermath = 5 // power fails again just after
+	drain      aftermath = 2 // the queue is emptied, and power fails then
+)
+
+// survives opens what a crash has left and compares it with the ledger.
+// noCheckpoint means that somebody has deleted the checkpoint, which must not
+// matter.
+func (l *ledger) survives(image *crashfs.FS, then aftermath, noCheckpoint bool) error {
 	if noCheckpoint {
 		image.Remove("/queue/checkpoint")
 	}
@@ -68,9 +77,17 @@ func (l *ledger) survives(image *crashfs.FS, twice, noCheckpoint bool) error {
 	if err != nil {
 		return fmt.Errorf("commit after the crash: %w", err)
 	}
-	if !twice {
-		return nil
+	switch then {
+	case crashAgain:
+		return l.twice(s, image, probe)
+	case drain:
+		return l.drains(s, image)
 	}
+	return nil
+}
+
+// twice is a second crash.
+func (l *ledger) twice(s *segstore.Store, image *crashfs.FS, probe *fact) error {
 	s.KeepHouse()
 	again, err := segstore.Open("/queue", segstore.TinyQuiet(image.Crash(crashfs.LoseAll, 1)))
 	if err != nil {
@@ -85,6 +102,47 @@ func (l *ledger) survives(image *crashfs.FS, twice, noCheckpoint bool) error {
 		return fmt.Errorf("after the second crash: %w", err)
 	}
 	return nil
+}
+
+// drains removes every message from a store that was opened after a crash, and
+// looks at what further crashes leave while the store frees its segments: none
+// may come back, checkpoint or not.
+func (l *ledger) drains(s *segstore.Store, image *crashfs.FS) error {
+	removed := make(map[queue.ID]bool)
+	for e, err := range s.Scan(ctx) {
+		if err != nil {
+			return err
+		}
+		if err := s.Remove(ctx, e.ID); err != nil {
+			return fmt.Errorf("remove: %w", err)
+		}
+		removed[e.ID] = true
+	}
+	var failed error
+	image.Hook = func(op crashfs.Op) error {
+		if op.Before || failed != nil {
+			return nil
+		}
+		after := op.Crash(crashfs.LoseAll, 1)
+		if op.N%2 == 0 {
+			after.Remove("/queue/checkpoint")
+		}
+		again, err := segstore.Open("/queue", segstore.TinyQuiet(after))
+		if err != nil {
+			failed = err
+			return nil
+		}
+		defer again.Close()
+		for e, err := range again.Scan(ctx) {
+			if err != nil || removed[e.ID] {
+				failed = errors.Join(fmt.Errorf("after a crash at %s %s: message %v came back", op.Kind, op.Name, e), err)
+			}
+		}
+		return nil
+	}
+	s.KeepHouse()
+	image.Hook = nil
+	return failed
 }
 
 // TestEveryOperationFails lives the life once for each file operation that can
@@ -124,13 +182,23 @@ func TestEveryOperationFails(t *testing.T) {
 func liveWithFailure(t *testing.T, from, to int, cause error) (*life, bool) {
 	disk := &crashfs.FS{}
 	healed := false
+	var l *life
 	disk.Hook = func(op crashfs.Op) error {
 		if !healed && op.Before && op.N >= from && op.N < to {
 			return cause
 		}
+		switch after := op.N - to; {
+		case healed || op.Before || after < 0:
+		case after == 2 || after == 5 || after == 11 || after == 30 || after == 70:
+			for _, loss := range []crashfs.Loss{crashfs.KeepAll, crashfs.LoseNames, crashfs.TearBlocks} {
+				if err := l.ledger.survives(op.Crash(loss, uint64(op.N)), aftermath(after), after == 11); err != nil {
+					t.Errorf("operation %d failed, power fails at %d (%s %s), loss %q: %v", from, op.N, op.Kind, op.Name, loss, err)
+				}
+			}
+		}
 		return nil
 	}
-	l := &life{ledger: newLedger(), open: func() (*segstore.Store, error) { return segstore.Open("/queue", segstore.TinyQuiet(disk)) }}
+	l = &life{ledger: newLedger(), open: func() (*segstore.Store, error) { return segstore.Open("/queue", segstore.TinyQuiet(disk)) }}
 	l.live()
 	more := disk.Ops() >= from
 	healed = true

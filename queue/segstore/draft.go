@@ -10,6 +10,7 @@ import (
 
 	"github.com/sqmail/sqmail/internal/spoolfs"
 	"github.com/sqmail/sqmail/queue"
+	"github.com/sqmail/sqmail/queue/internal/journal"
 )
 
 // draft is a message that is being written. Its body is in memory, behind
@@ -24,8 +25,9 @@ type draft struct {
 	buf  []byte
 	held int64 // octets of the memory budget
 
-	f    spoolfs.File
-	file bodyFile
+	f     spoolfs.File
+	file  bodyFile
+	since int64 // failed syncs of the directory when the file was made
 }
 
 var errFinished = errors.New("segstore: draft is finished")
@@ -107,6 +109,7 @@ func (d *draft) charge(n int64) bool {
 func (d *draft) spill(p []byte) error {
 	if d.f == nil {
 		number := d.s.nextNumber.Add(1) - 1
+		d.since = d.s.badSyncs.Load()
 		f, err := d.s.fs.Create(d.s.bodyPath(number), 0o600)
 		if err != nil {
 			return err
@@ -204,6 +207,9 @@ func (d *draft) commit(ctx context.Context, sub queue.Submission, token *[16]byt
 	if sub.Envelope == nil || len(sub.Envelope.Recipients) == 0 {
 		return 0, errNoRecipient
 	}
+	if err := journal.Check(sub.Journal, len(sub.Envelope.Recipients)); err != nil {
+		return 0, err
+	}
 	now := time.Now()
 	if sub.Arrived.IsZero() {
 		sub.Arrived = now
@@ -211,7 +217,7 @@ func (d *draft) commit(ctx context.Context, sub queue.Submission, token *[16]byt
 	if sub.Due.IsZero() {
 		sub.Due = now
 	}
-	m := &message{arrived: sub.Arrived, due: sub.Due, replaces: sub.Replaces, env: *sub.Envelope}
+	m := &message{arrived: sub.Arrived, due: sub.Due, replaces: sub.Replaces, env: *sub.Envelope, journal: sub.Journal}
 	var flags uint8
 	if token != nil {
 		flags |= flagUnique
@@ -219,6 +225,9 @@ func (d *draft) commit(ctx context.Context, sub queue.Submission, token *[16]byt
 	}
 	if sub.Held {
 		flags |= flagHeld
+	}
+	if len(sub.Journal) > 0 {
+		flags |= flagFull | flagTried
 	}
 	if sub.Replaces == 0 {
 		return d.write(m, flags, 0)
@@ -279,7 +288,7 @@ func (d *draft) syncFile(rest []byte) error {
 	if err := d.f.Datasync(); err != nil {
 		return err
 	}
-	return d.s.syncBodies()
+	return d.s.syncBodies(d.since)
 }
 
 // submit appends the message's record: the instant of acceptance.
@@ -289,7 +298,7 @@ func (d *draft) submit(m *message, h header, record []byte) (queue.ID, error) {
 	e := &entry{header: h, buf: buf, fresh: true}
 	var replaced bodyFile
 	e.apply = func(p place) {
-		s.addMessage(e.header.id, p, uint32(len(buf)), m, h.flags&flagHeld != 0)
+		s.addMessage(e.header.id, p, uint32(len(buf)), m, h.flags)
 		if h.flags&flagUnique != 0 {
 			s.tokens[m.token] = true
 		}
@@ -311,5 +320,17 @@ func (d *draft) submit(m *message, h header, record []byte) (queue.ID, error) {
 	return e.header.id, nil
 }
 
-// syncBodies makes the names of body files durable.
-func (s *Store) syncBodies() error { return s.fs.SyncDir(filepath.Join(s.dir, "bodies")) }
+var errDirSync = errors.New("segstore: the directory of bodies could not be synced")
+
+// syncBodies makes the names of body files durable that were made when so many
+// syncs had failed. If one has failed since, maybe another's, the name may be
+// lost.
+func (s *Store) syncBodies(since int64) error {
+	err := s.fs.SyncDir(filepath.Join(s.dir, "bodies"))
+	if err != nil {
+		s.badSyncs.Add(1)
+	} else if s.badSyncs.Load() != since {
+		err = errDirSync
+	}
+	return err
+}

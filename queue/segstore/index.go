@@ -94,13 +94,13 @@ func (s *Store) addTomb(g *segment, target uint32) {
 }
 
 // addMessage enters a message whose record is at p.
-func (s *Store) addMessage(id queue.ID, p place, size uint32, m *message, held bool) {
+func (s *Store) addMessage(id queue.ID, p place, size uint32, m *message, flags uint8) {
 	s.keep(p, size)
 	if m.file.number != 0 {
 		s.bodies[id] = m.file
 		s.bodyBytes.Add(m.file.size + m.file.metaLen)
 	}
-	s.index.Add(id, m.due, false, held, meta{msg: p, msgLen: size})
+	s.index.Add(id, m.due, flags&flagTried != 0, flags&flagHeld != 0, meta{msg: p, msgLen: size})
 }
 
 // addState makes the state record at p a message's last, and if it is full,

@@ -153,6 +153,8 @@ func (s *Store) nextLabel() label {
 // and never written cost an entry in the file system's own journal, too, and
 // wait there for what others write.
 func (s *Store) newSegment(filled bool) (*segment, error) {
+	s.making.Lock() // else another's failed sync of the directory could be ours
+	defer s.making.Unlock()
 	number := s.nextNumber.Add(1) - 1
 	path := s.segmentPath(number)
 	unfinished := strings.TrimSuffix(path, ".seg") + ".new"

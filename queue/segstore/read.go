@@ -168,6 +168,9 @@ func (s *Store) readMessage(w *where, o *opened, verify bool) error {
 		}
 	}
 	o.Envelope = d.envelope()
+	if r.flags&flagFull != 0 {
+		o.Journal = d.journal()
+	}
 	if d.err != nil {
 		return d.err
 	}

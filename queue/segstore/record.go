@@ -32,8 +32,8 @@ const (
 	flagHeld               // message, state: held
 	flagFile               // message: the body is in a file of its own
 	flagMeta               // message: so is the meta
-	flagFull               // state: holds the whole journal
-	flagTried              // state: the message has been attempted
+	flagFull               // state: holds the whole journal; message: holds one
+	flagTried              // message, state: the message has been attempted
 	flagRetry              // state: all pending recipients are due at a given time
 	flagUnique             // message: has the token of the drop file it came from
 )

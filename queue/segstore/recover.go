@@ -23,6 +23,7 @@ type recovery struct {
 	snap    *snapshot
 	files   map[uint64]bool // segment files that are there, by number
 	stories map[queue.ID]*story
+	known   map[uint32]bool   // segments in the checkpoint, by sequence number
 	voids   map[uint32]uint32 // by segment, from which offset on it does not count
 	damage  bool
 }
@@ -36,9 +37,9 @@ type story struct {
 
 type messageRef struct {
 	link
-	due  int64
-	held bool
-	file bodyFile
+	due   int64
+	flags uint8
+	file  bodyFile
 }
 
 type stateRef struct {
@@ -58,7 +59,7 @@ func (s *Store) recover() error {
 	s.nextID.Store(1)
 	s.nextLSN.Store(1)
 	s.nextNumber.Store(1)
-	r := &recovery{s: s, files: make(map[uint64]bool), stories: make(map[queue.ID]*story), voids: make(map[uint32]uint32)}
+	r := &recovery{s: s, files: make(map[uint64]bool), stories: make(map[queue.ID]*story), voids: make(map[uint32]uint32), known: make(map[uint32]bool)}
 	snap, err := s.readSnapshot()
 	switch {
 	case errors.Is(err, errCorrupt):
@@ -77,7 +78,36 @@ func (s *Store) recover() error {
 	if err := r.build(); err != nil {
 		return err
 	}
+	if err := r.dropEmpty(); err != nil {
+		return err
+	}
 	return r.checkBodies()
+}
+
+// dropEmpty removes segments that were never used in this use: nothing says
+// that their names are durable, unless the checkpoint does. Those are spares.
+func (r *recovery) dropEmpty() error {
+	s := r.s
+	for seq, g := range s.segments {
+		if g.end > segmentBody || len(g.tombs) > 0 {
+			continue
+		}
+		if r.known[seq] && len(s.spares) < wantSpares {
+			g.sealed = false
+			s.spares = append(s.spares, g)
+			delete(s.segments, seq)
+			continue
+		}
+		if r.known[seq] {
+			continue
+		}
+		g.f.Close()
+		if err := s.fs.Remove(s.segmentPath(g.number)); err != nil {
+			return err
+		}
+		delete(s.segments, seq)
+	}
+	return nil
 }
 
 func raise(n interface {
@@ -179,6 +209,7 @@ func (r *recovery) useSnapshot() {
 		s.tokens[token] = true
 	}
 	for seq, was := range sn.segments {
+		r.known[seq] = true
 		if g := s.segments[seq]; g != nil {
 			g.end, g.half = was.end, was.half
 			for target, size := range was.tombs {
@@ -218,7 +249,7 @@ func (r *recovery) readSegment(g *segment) error {
 		return fmt.Errorf("segment %d: %d octets read: %w", g.number, n, err)
 	}
 	from := g.end
-	end, bad := walk(buf, from, g.nonce, g.seq, func(off int64, rec record) {
+	last, end, bad := walk(buf, from, g.nonce, g.seq, func(off int64, rec record) {
 		r.note(link{place{g.seq, uint32(off)}, uint32(rec.size())}, rec)
 	})
 	g.end = end
@@ -233,7 +264,12 @@ func (r *recovery) readSegment(g *segment) error {
 	}
 	r.s.logged += end - from
 	r.s.dirty = true
-	return g.f.Datasync() // what we read is to stay
+	// The last batch may be in memory only: if its sync has failed, a sync that
+	// succeeds now does not save it. So it is written again.
+	if _, err := g.f.WriteAt(buf[last-from:end-from], last); err != nil {
+		return err
+	}
+	return g.f.Datasync()
 }
 
 // note enters a record in the story of its message.
@@ -273,7 +309,7 @@ func (r *recovery) noteMessage(st *story, l link, rec record) {
 	d := decoder{b: rec.meta}
 	m := d.head(rec.flags)
 	st.messages = append(st.messages, messageRef{
-		link: l, due: agenda.Nanos(m.due), held: rec.flags&flagHeld != 0, file: m.file})
+		link: l, due: agenda.Nanos(m.due), flags: rec.flags, file: m.file})
 	raise(&s.nextNumber, m.file.number+1)
 	if rec.flags&flagUnique != 0 {
 		s.tokens[m.token] = true
@@ -362,7 +398,7 @@ func (r *recovery) void(p place) bool {
 // prepend puts what the checkpoint knows at the beginning of the story.
 func (r *recovery) prepend(st *story, it *snapshotItem) {
 	s := r.s
-	first := messageRef{link: link{it.meta.msg, it.meta.msgLen}, due: it.due, held: it.flags&flagHeld != 0,
+	first := messageRef{link: link{it.meta.msg, it.meta.msgLen}, due: it.due, flags: it.flags,
 		file: bodyFile{number: it.number, size: it.size}}
 	st.messages = slices.Insert(st.messages, 0, first)
 	links := it.chain
@@ -391,9 +427,7 @@ func (r *recovery) addStory(id queue.ID, st *story) {
 		}
 	}
 	it := &snapshotItem{id: id, due: m.due, meta: meta{msg: m.place, msgLen: m.size}, number: m.file.number, size: m.file.size + m.file.metaLen}
-	if m.held {
-		it.flags |= flagHeld
-	}
+	it.flags = m.flags & (flagHeld | flagTried)
 	if n := len(st.states); n > 0 {
 		last := st.states[n-1]
 		it.due, it.flags = last.due, last.flags

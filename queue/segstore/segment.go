@@ -64,17 +64,16 @@ func readLabel(f spoolfs.File) (label, error) {
 	}
 	first, ok1 := parseLabel(b[:])
 	second, ok2 := parseLabel(b[labelPage:])
-	if ok1 && ok2 && first != second {
-		// A write of labels was interrupted. What we read is to stay.
-		if err := f.Datasync(); err != nil {
-			return label{}, err
-		}
+	young := first
+	if !ok1 || ok2 && second.seq > first.seq {
+		young = second
 	}
 	switch {
-	case ok1 && (!ok2 || first.seq >= second.seq):
-		return first, nil
-	case ok2:
-		return second, nil
+	case ok1 && ok2 && first != second:
+		// A write was interrupted, and what we read may be in memory only.
+		return young, writeLabel(f, &young)
+	case ok1 || ok2:
+		return young, nil
 	case b == [segmentBody]byte{}:
 		return label{void: true}, nil // made, but never used
 	}

@@ -8,10 +8,11 @@ type region struct{ from, to int64 }
 // it looks for the next. It returns the offset behind the last record, and the
 // regions that were synced once and cannot be read now: those with the
 // beginning of a later batch behind them. What else cannot be read is a tail
-// torn by a crash, or of the segment's former use.
-func walk(buf []byte, base int64, nonce uint64, seq uint32, visit func(off int64, r record)) (end int64, damaged []region) {
+// torn by a crash, or of the segment's former use. Last is where the last batch
+// begins.
+func walk(buf []byte, base int64, nonce uint64, seq uint32, visit func(off int64, r record)) (last, end int64, damaged []region) {
 	var suspect []region
-	end = base
+	last, end = base, base
 	for pos := int64(0); pos+headerLen <= int64(len(buf)); {
 		r, ok := parseRecord(buf[pos:], nonce, seq)
 		if !ok {
@@ -22,12 +23,13 @@ func walk(buf []byte, base int64, nonce uint64, seq uint32, visit func(off int64
 		if r.flags&flagBatch != 0 {
 			damaged = append(damaged, suspect...)
 			suspect = nil
+			last = base + pos
 		}
 		visit(base+pos, r)
 		pos += r.size()
 		end = base + pos
 	}
-	return end, damaged
+	return last, end, damaged
 }
 
 func extend(list []region, from, to int64) []region {
