@@ -30,6 +30,13 @@ type attempt struct {
 	cancelled bool
 	gone      chan struct{} // closed when nobody waits for it any more
 
+	outcomes []sqmail.Outcome // when it is over
+	err      error
+}
+
+// result is what the Deliverer returned.
+type result struct {
+	attempt  *attempt
 	outcomes []sqmail.Outcome
 	err      error
 }
@@ -38,7 +45,7 @@ type attempt struct {
 // j.results.
 func (j *job) attempt(g *group, s *slot, now time.Time) {
 	if j.results == nil {
-		j.results = make(chan *attempt)
+		j.results = make(chan result)
 	}
 	n := uint64(len(g.recipients))
 	a := &attempt{
@@ -97,10 +104,9 @@ func (a *attempt) run(ctx context.Context) {
 	if a.content.close() {
 		q.shaper.release(a.slot, h)
 	}
-	a.outcomes, a.err = outcomes, err
 	select {
-	case a.job.results <- a:
-	case <-a.gone:
+	case a.job.results <- result{a, outcomes, err}:
+	case <-a.gone: // then a is not ours to change
 	}
 }
 

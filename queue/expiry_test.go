@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -113,6 +114,7 @@ func TestAWeek(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(1, 2))
 		store := newStore()
+		var mu sync.Mutex
 		settled := make(map[string]int)
 		deliver := func(ctx context.Context, m *sqmail.Message) ([]sqmail.Outcome, error) {
 			d := m.Route.Destination
@@ -125,6 +127,8 @@ func TestAWeek(t *testing.T) {
 			case strings.HasPrefix(d, "bad"):
 				return outcomes(m, rejected)
 			}
+			mu.Lock()
+			defer mu.Unlock()
 			settled[m.ID]++
 			return outcomes(m, accepted)
 		}

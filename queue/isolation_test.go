@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,8 +16,7 @@ import (
 // A good message goes out at once, whatever waits for slow and dead hosts,
 // with no setting changed.
 func TestSlowAndDeadDestinationsHoldUpNoOther(t *testing.T) {
-	arrivals := make(map[string]time.Duration)
-	var w *world
+	var arrivals sync.Map
 	deliver := func(ctx context.Context, m *sqmail.Message) ([]sqmail.Outcome, error) {
 		switch d := m.Route.Destination; {
 		case d == "tarpit.test":
@@ -26,11 +26,10 @@ func TestSlowAndDeadDestinationsHoldUpNoOther(t *testing.T) {
 			sleep(ctx, time.Minute)
 			return outcomes(m, noAnswer)
 		}
-		arrivals[m.Envelope.Recipients[0].Path.String()] = time.Since(w.start)
+		arrivals.Store(m.Envelope.Recipients[0].Path.String(), time.Now())
 		return outcomes(m, accepted)
 	}
-	inTime(t, deliver, func(q *queue.Queue) { q.AttemptTimeout = 15 * time.Minute }, func(world *world) {
-		w = world
+	inTime(t, deliver, func(q *queue.Queue) { q.AttemptTimeout = 15 * time.Minute }, func(w *world) {
 		w.send(envelope("s@x.test", "first@good.test"), "x\n")
 		synctest.Wait()
 		for i := range 1000 {
@@ -41,15 +40,15 @@ func TestSlowAndDeadDestinationsHoldUpNoOther(t *testing.T) {
 		}
 		for i, wait := range []time.Duration{0, 30 * time.Second, 5 * time.Minute, 70 * time.Minute} {
 			time.Sleep(wait)
-			sent := time.Since(w.start)
+			sent := time.Now()
 			to := fmt.Sprintf("good%d@good.test", i)
 			w.send(envelope("s@x.test", to), "x\n")
 			time.Sleep(200 * time.Millisecond)
 			synctest.Wait()
-			if at, ok := arrivals[to]; !ok {
-				t.Errorf("sent after %v, not delivered in 200 ms; %+v", sent, w.Channels())
+			if at, ok := arrivals.Load(to); !ok {
+				t.Errorf("sent after %v, not delivered in 200 ms; %+v", sent.Sub(w.start), w.Channels())
 			} else {
-				t.Logf("sent after %v, delivered %v later", sent, at-sent)
+				t.Logf("sent after %v, delivered %v later", sent.Sub(w.start), at.(time.Time).Sub(sent))
 			}
 		}
 		if _, err := w.RemoveAll(w.t.Context(), queue.Selection{All: true}); err != nil {

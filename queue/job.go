@@ -26,7 +26,7 @@ type job struct {
 	waiting    int             // groups in wants
 	asking     []*want         // of wants, those whose line has not been joined yet
 	running    []*attempt
-	results    chan *attempt
+	results    chan result
 
 	fresh []Attempt // not in the store's journal yet
 	lost  bool      // the lease is lost
@@ -147,12 +147,9 @@ func (j *job) run() {
 	killed, stopping := j.q.life.attempts.Done(), j.q.life.stopping
 	for len(j.running) > 0 || j.linger() {
 		select {
-		case a := <-j.results:
-			j.take(a)
+		case r := <-j.results:
+			j.takeResult(r)
 			j.takeMore()
-			if len(j.running) > 0 {
-				j.checkpoint()
-			}
 		case <-j.ready:
 			if j.dropped.Load() {
 				j.noteLost(ErrLeaseLost)
@@ -170,9 +167,17 @@ func (j *job) run() {
 		now := time.Now()
 		j.watch(now)
 		j.start(now)
+		if len(j.running) > 0 || j.linger() {
+			j.checkpoint()
+		}
 		t.Reset(time.Until(j.alarm()))
 	}
 	j.finish()
+}
+
+func (j *job) takeResult(r result) {
+	r.attempt.outcomes, r.attempt.err = r.outcomes, r.err
+	j.take(r.attempt)
 }
 
 // takeMore takes the outcomes that are there already, so that they share a
@@ -180,8 +185,8 @@ func (j *job) run() {
 func (j *job) takeMore() {
 	for len(j.running) > 0 {
 		select {
-		case a := <-j.results:
-			j.take(a)
+		case r := <-j.results:
+			j.takeResult(r)
 		default:
 			return
 		}

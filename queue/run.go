@@ -93,6 +93,9 @@ func (q *Queue) Run(ctx context.Context) error {
 	}
 	defer close(q.life.ended)
 	err := q.dispatch(loop)
+	if err == nil {
+		err = ctx.Err()
+	}
 	q.life.stop(false)
 	q.shaper.close()
 	q.drain()
@@ -125,10 +128,7 @@ func (q *Queue) dispatch(ctx context.Context) error {
 		}
 		<-tokens
 	}
-	if q.life.stopped() {
-		return nil
-	}
-	return ctx.Err()
+	return nil
 }
 
 // drain waits for the jobs, which go on until their attempts have ended.

@@ -209,6 +209,9 @@ func (s *shaper) serve(ch *channel, now time.Time) {
 
 // call has a parked message woken for its slot.
 func (s *shaper) call(w *waiter) {
+	if _, called := s.coming[w]; called {
+		return
+	}
 	s.toWake = append(s.toWake, w)
 	s.coming[w] = struct{}{}
 	if s.sweeper == nil && !s.closed {
@@ -306,16 +309,20 @@ func (s *shaper) forgo(w *waiter, wanted func(place) bool) {
 			s.rearrange(d, now)
 		}
 	}
-	kept := w.slots[:0]
-	for _, sl := range w.slots {
+	slots := w.slots
+	w.slots = nil
+	var unwanted []*slot
+	for _, sl := range slots {
 		if wanted(sl.d.place) {
-			kept = append(kept, sl)
-			continue
+			w.slots = append(w.slots, sl)
+		} else {
+			unwanted = append(unwanted, sl)
+			s.giveBack(sl, now)
 		}
-		s.giveBack(sl, now)
-		s.serve(sl.d.ch, now)
 	}
-	w.slots = kept
+	for _, sl := range unwanted {
+		s.serve(sl.d.ch, now) // may give w another
+	}
 	s.unlockAndWake()
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -26,8 +27,10 @@ type slow struct {
 
 func (s *slow) Deliver(ctx context.Context, m *sqmail.Message) ([]sqmail.Outcome, error) {
 	s.count(m.Route.Destination, 1)
-	defer s.count(m.Route.Destination, -1)
 	sleep(ctx, s.took)
+	s.count(m.Route.Destination, -1)
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return outcomes(m, s.outcome)
 }
 
@@ -94,8 +97,11 @@ func TestConcurrencyMayChange(t *testing.T) {
 			time.Sleep(59 * time.Minute)
 			t.Logf("%d: %+v", n, w.Channels())
 		}
-		if s.mostRunning[""] != 45 { // of 50, 5 are kept for destinations that work
-			t.Errorf("%d ran at a time, want 45", s.mostRunning[""])
+		s.mu.Lock()
+		most := s.mostRunning[""]
+		s.mu.Unlock()
+		if most != 45 { // of 50, 5 are kept for destinations that work
+			t.Errorf("%d ran at a time, want 45", most)
 		}
 		time.Sleep(24 * time.Hour)
 		w.wantEmpty()
@@ -214,9 +220,9 @@ func TestRetriesLeaveRoomForNewMail(t *testing.T) {
 // Two failures two minutes apart, and then no attempt for 64 minutes or more:
 // qmail's tcpto. Then one probes, and if it answers, all go.
 func TestDeadDestinationIsLeftAlone(t *testing.T) {
-	alive := false
+	var alive atomic.Bool
 	deliver := func(ctx context.Context, m *sqmail.Message) ([]sqmail.Outcome, error) {
-		if alive {
+		if alive.Load() {
 			return outcomes(m, accepted)
 		}
 		sleep(ctx, time.Minute)
@@ -247,7 +253,7 @@ func TestDeadDestinationIsLeftAlone(t *testing.T) {
 		if n := len(w.deliveries()); n != before+1 {
 			t.Errorf("%d probes, want 1", n-before)
 		}
-		alive = true
+		alive.Store(true)
 		time.Sleep(2 * time.Hour)
 		w.wantEmpty()
 		if d := w.Destinations()[0]; d.State != "open" || d.Failures != 0 {
@@ -302,7 +308,9 @@ func TestBusyDestinationGetsLess(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		window := w.Destinations()[0].Window
+		s.mu.Lock()
 		s.outcome = busy
+		s.mu.Unlock()
 		for range 5 {
 			w.send(envelope("s@x.test", "r@b.test"), "x\n")
 		}
