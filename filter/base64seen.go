@@ -1,0 +1,24 @@
+package filter
+
+// Base64Detector is a writer that finds out whether the message that is
+// written to it has a base64 part with something in it. The zero value is
+// ready. Spec: filter.md, 10 and 12.
+type Base64Detector struct {
+	lines base64Lines
+	found bool
+}
+
+// Write looks at a piece of a message.
+func (d *Base64Detector) Write(p []byte) (int, error) {
+	if d.lines.first == nil {
+		d.lines.first = func([]byte) { d.found = true }
+		d.lines.text = func([]byte, bool) {}
+	}
+	if !d.found {
+		d.lines.write(p)
+	}
+	return len(p), nil
+}
+
+// Found reports whether there was one so far.
+func (d *Base64Detector) Found() bool { return d.found }
