@@ -51,7 +51,7 @@ func TestReadmeNamesEveryRoom(t *testing.T) {
 	readme := readDocument(t, "README.md")
 	for _, p := range packages(t) {
 		root, _, _ := strings.Cut(p.path, "/")
-		if root == "" || root == "internal" || root == "examples" || root == "cmd" || p.onlyTests() {
+		if root == "" || p.name == "main" || p.onlyTests() || strings.Contains("/"+p.path+"/", "/internal/") {
 			continue
 		}
 		if !strings.Contains(readme, "[`"+root+"`]("+root+")") {
