@@ -52,6 +52,8 @@ type Policy struct {
 	s       Session
 	verdict []sqmail.Verdict // of the stages before the transaction
 	answer  sqmail.Verdict   // the last one that refused
+
+	observe func(sqmail.Verdict) // of Explain: is shown every verdict, and nothing waits
 }
 
 // Session returns the facts that the filters see.
@@ -171,7 +173,9 @@ func (p *Policy) settle(ctx context.Context, v sqmail.Verdict, err error) (done 
 			p.s.Envelope.Header = append(p.s.Envelope.Header, v.Header...)
 		}
 	case sqmail.ActionDelay:
-		return false, wait(ctx, v.Delay)
+		if p.observe == nil {
+			return false, wait(ctx, v.Delay)
+		}
 	}
 	return false, nil
 }
@@ -185,6 +189,9 @@ func actionFor(err error) sqmail.Action {
 
 // note keeps a verdict with the transaction and logs it.
 func (p *Policy) note(ctx context.Context, v sqmail.Verdict, err error) {
+	if p.observe != nil {
+		p.observe(v)
+	}
 	if v.Action == sqmail.ActionPass && v.Rule == "" {
 		return
 	}
