@@ -108,7 +108,7 @@ func TestDNSLists(t *testing.T) {
 		{name: "-i", f: filter.DNSLists{Lists: []filter.DNSList{bl}, TagOnly: true}, addr: "192.0.2.9"},
 	} {
 		test.f.Resolver = dns
-		err, env := rcptOf(t, &test.f, peerAt(test.addr), test.vars, test.relay)
+		env, err := rcptOf(t, &test.f, peerAt(test.addr), test.vars, test.relay)
 		got := ""
 		if err != nil {
 			got = sqmail.ReplyFor(err).String()
@@ -123,7 +123,7 @@ func TestDNSLists(t *testing.T) {
 }
 
 // rcptOf runs a session as far as a recipient.
-func rcptOf(t *testing.T, f filter.Filter, peer *sqmail.Peer, vars map[string]string, relay bool) (error, *sqmail.Envelope) {
+func rcptOf(t *testing.T, f filter.Filter, peer *sqmail.Peer, vars map[string]string, relay bool) (*sqmail.Envelope, error) {
 	t.Helper()
 	chain := &filter.Chain{Filters: []filter.Filter{f}, NewSession: func(_ context.Context, s *filter.Session) error {
 		s.Vars, s.Relayed = vars, relay
@@ -133,12 +133,12 @@ func rcptOf(t *testing.T, f filter.Filter, peer *sqmail.Peer, vars map[string]st
 	p := begun.(*filter.Policy)
 	env := &sqmail.Envelope{ReversePath: sqmail.PathOf("a@b.test")}
 	if err := p.CheckConnect(t.Context(), peer); err != nil {
-		return err, env
+		return env, err
 	}
 	if err := p.CheckReversePath(t.Context(), peer, env); err != nil {
-		return err, env
+		return env, err
 	}
-	return p.CheckRecipient(t.Context(), peer, env, &sqmail.Recipient{Path: sqmail.PathOf("c@d.test")}), env
+	return env, p.CheckRecipient(t.Context(), peer, env, &sqmail.Recipient{Path: sqmail.PathOf("c@d.test")})
 }
 
 func TestDNSListsAtConnect(t *testing.T) {
