@@ -67,6 +67,9 @@ const (
 // keepHouse does what there is to do, and returns after which time to try
 // again what could not be done; 0: when it is called.
 func (s *Store) keepHouse() time.Duration {
+	if err := errors.Join(s.front.settle(), s.rear.settle()); err != nil {
+		return pauseFailed
+	}
 	for {
 		freed, err := s.freeSegments()
 		if err != nil {

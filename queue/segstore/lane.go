@@ -2,6 +2,7 @@ package segstore
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sqmail/sqmail/queue"
@@ -30,6 +31,8 @@ type lane struct {
 	took  time.Duration // a sync, on average
 	crew  int           // how many came back for the last sync, or were there
 	voids []void
+
+	unsaid atomic.Bool // there are voids
 }
 
 // entry is a record on its way.
@@ -230,6 +233,7 @@ func (l *lane) leave() {
 // synced before is good, what was to be synced may or may not be there.
 func (l *lane) abandon() {
 	l.voids = append(l.voids, void{l.seg.seq, uint32(l.seg.end)})
+	l.unsaid.Store(true)
 	l.s.index.Lock()
 	l.seg.broken = true
 	l.s.index.Unlock()
@@ -300,12 +304,24 @@ func (l *lane) done(batch []*entry, places []place) {
 	due := s.logged >= s.checkpointAfter()
 	s.index.Unlock()
 	l.voids = l.voids[:0]
+	l.unsaid.Store(false)
 	if cap(l.buf) > maxBatch {
 		l.buf = nil
 	}
 	if due {
 		s.keeper.wake()
 	}
+}
+
+// settle writes the voids, if there are any, without waiting for somebody who
+// has something to write.
+func (l *lane) settle() error {
+	if !l.unsaid.Load() {
+		return nil
+	}
+	h := header{kind: kindVoid} // of no segment: it only takes the others along
+	e := &entry{header: h, buf: bare(&h, nil), apply: func(place) {}}
+	return l.commit(e)
 }
 
 // close refuses new records, and waits for those in progress.

@@ -31,6 +31,7 @@ type fact struct {
 	ending, ended bool // an end was called, has returned nil
 	refused       bool // Commit has failed, and the process went on
 	void          bool // and a later one has not failed
+	excused       bool // and the store was closed before the disk had recovered
 	heirs         []*fact
 	held, holding *bool
 	promised      []string // attempts, JSON
@@ -73,7 +74,7 @@ func (l *ledger) check(s *segstore.Store, crashed bool) error {
 			return fmt.Errorf("message %s is there twice", f.key)
 		}
 		found[f] = true
-		if f.refused && (!crashed || f.void) {
+		if f.refused && !f.excused && (!crashed || f.void) {
 			return fmt.Errorf("message %s is there, and its Commit has failed", f.key)
 		}
 		if err := f.check(s, e); err != nil {

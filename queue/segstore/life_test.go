@@ -199,6 +199,11 @@ func (l *life) remove(f *fact) {
 func (l *life) reopen() bool {
 	if l.store != nil {
 		l.failedCall(l.store.Close())
+		l.ledger.note(func() {
+			for _, f := range l.ledger.refusals() {
+				f.excused = f.excused || !f.void
+			}
+		})
 	}
 	for range 12 {
 		s, err := l.open()

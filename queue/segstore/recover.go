@@ -92,7 +92,8 @@ func (r *recovery) dropEmpty() error {
 		if g.end > segmentBody || len(g.tombs) > 0 {
 			continue
 		}
-		if r.known[seq] && len(s.spares) < wantSpares {
+		_, voided := r.voids[seq]
+		if r.known[seq] && !voided && !g.half && !g.broken && len(s.spares) < wantSpares {
 			g.sealed = false
 			s.spares = append(s.spares, g)
 			delete(s.segments, seq)

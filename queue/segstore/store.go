@@ -207,8 +207,10 @@ func (s *Store) Close() error {
 	s.closing.Do(func() {
 		s.drop.stop()
 		s.index.Close()
-		s.front.close()
 		s.keeper.stop()
+		s.front.settle() // or the next start finds out
+		s.rear.settle()
+		s.front.close()
 		s.rear.close()
 		if s.dirty {
 			s.closeErr = s.checkpoint()

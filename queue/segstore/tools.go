@@ -70,7 +70,7 @@ func (s *Store) change(ctx context.Context, id queue.ID, alter func(agenda.Slot,
 	long := len(s.chains[slot]) >= maxChain
 	s.index.Unlock()
 	if alter(slot, st, &flags) {
-		return nil
+		return s.front.settle() // what failed to undo it must not come to light
 	}
 	if err := s.writeChange(id, slot, st, flags, long); err != nil {
 		return err
