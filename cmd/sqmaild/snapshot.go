@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"strings"
 	"time"
@@ -84,7 +85,7 @@ func (s *snapshot) smtpServer(d *daemon, service *control.Service, p *control.Pr
 		HelloName:       host,
 		Greeting:        greeting,
 		Receiver:        d.queue,
-		Policy:          s.chain(d, p),
+		Policy:          newChain(c, p, d.dns, d.log),
 		TLSConfig:       service.TLS,
 		StartTLS:        smtpModes[p.STARTTLS],
 		Verifier:        c.Verifier(),
@@ -118,15 +119,15 @@ func unlimited(n int64) int64 {
 	return n
 }
 
-// chain makes the policy for the clients of a profile.
-func (s *snapshot) chain(d *daemon, p *control.Profile) *filter.Chain {
+// newChain makes the policy for the clients of a profile.
+func newChain(c *control.Config, p *control.Profile, dns filter.Resolver, log *slog.Logger) *filter.Chain {
 	return &filter.Chain{
-		Filters: s.config.Filters(p, d.dns),
+		Filters: c.Filters(p, dns),
 		NewSession: func(_ context.Context, session *filter.Session) error {
 			session.Relayed = p.RelayClient
 			return nil
 		},
-		Log: d.log,
+		Log: log,
 	}
 }
 
