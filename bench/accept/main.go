@@ -15,7 +15,6 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"io"
 	"log"
 	"net"
 	"os"
@@ -84,7 +83,7 @@ func (b *bench) measure(what []string) error {
 		case "raw":
 			err = b.raw()
 		case "discard":
-			err = b.serve(to, sqmail.ReceiverFunc(discard))
+			err = b.serve(to, sqmail.ReceiverFunc(load.Discard))
 		case "queue":
 			err = b.queue()
 		default:
@@ -106,11 +105,6 @@ func (b *bench) raw() error {
 	ceiling, err := disk.Ceiling(b.dir, b.load.Size, b.load.Connections, b.load.Time/2)
 	fmt.Printf("%-8s %8.0f msg/s  write and fdatasync of one: %v\n", "raw", ceiling, took.Round(time.Microsecond))
 	return err
-}
-
-func discard(_ context.Context, _ *sqmail.Envelope, body io.Reader) (sqmail.Receipt, error) {
-	_, err := io.Copy(io.Discard, body)
-	return sqmail.Receipt{ID: "1", Time: time.Now()}, err
 }
 
 // queue measures the server with a queue behind it.

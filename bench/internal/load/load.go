@@ -5,6 +5,7 @@ package load
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +15,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/sqmail/sqmail"
 )
 
 // Load is what is to be sent.
@@ -71,7 +74,7 @@ type sender struct {
 // Run sends the load and returns when all replies are there.
 func (l Load) Run() Result {
 	s := &sender{Load: l, message: Message(l.Size)}
-	s.envelope = fmt.Appendf(nil, "MAIL FROM:<%s>\r\nRCPT TO:<%s>\r\nDATA\r\n", or(l.From, "sender@client.test"), or(l.To, "user@bench.test"))
+	s.envelope = Envelope(or(l.From, "sender@client.test"), or(l.To, "user@bench.test"))
 	s.message = append(s.message, ".\r\n"...)
 	s.left.Store(int64(l.Messages))
 	if l.Messages == 0 {
@@ -89,6 +92,11 @@ func (l Load) Run() Result {
 	s.result.Elapsed = time.Since(start)
 	slices.Sort(s.result.Latency)
 	return s.result
+}
+
+// Envelope returns MAIL, RCPT and DATA.
+func Envelope(from, to string) []byte {
+	return fmt.Appendf(nil, "MAIL FROM:<%s>\r\nRCPT TO:<%s>\r\nDATA\r\n", from, to)
 }
 
 func or(s, otherwise string) string {
@@ -198,25 +206,42 @@ func Dial(addr string) (*Client, error) {
 	return c, nil
 }
 
-// Send sends a message in two pieces: MAIL, RCPT and DATA at once, and what
-// follows them. It returns how long the final reply took.
+// Send sends a message, final dot included, in two pieces: MAIL, RCPT and DATA
+// at once, and what follows them. It returns how long the final reply took.
 func (c *Client) Send(envelope, message []byte) (time.Duration, error) {
-	c.conn.SetDeadline(time.Now().Add(patience))
-	if _, err := c.conn.Write(envelope); err != nil {
+	if err := c.Begin(envelope); err != nil {
 		return 0, err
-	}
-	for _, code := range [...]string{"250", "250", "354"} {
-		if err := c.expect(code); err != nil {
-			return 0, err
-		}
 	}
 	if _, err := c.conn.Write(message); err != nil {
 		return 0, err
 	}
 	sent := time.Now()
-	err := c.expect("250")
+	err := c.End()
 	return time.Since(sent), err
 }
+
+// Begin sends MAIL, RCPT and DATA, and waits for the answers.
+func (c *Client) Begin(envelope []byte) error {
+	c.conn.SetDeadline(time.Now().Add(patience))
+	if _, err := c.conn.Write(envelope); err != nil {
+		return err
+	}
+	for _, code := range [...]string{"250", "250", "354"} {
+		if err := c.expect(code); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Write sends a part of a message.
+func (c *Client) Write(p []byte) (int, error) {
+	c.conn.SetDeadline(time.Now().Add(patience))
+	return c.conn.Write(p)
+}
+
+// End waits for the reply to the final dot.
+func (c *Client) End() error { return c.expect("250") }
 
 // expect reads a reply, which must have this code.
 func (c *Client) expect(code string) error {
@@ -249,4 +274,10 @@ func (c *Client) Close() error {
 		c.r = nil
 	}
 	return c.conn.Close()
+}
+
+// Discard is a Receiver that keeps nothing.
+func Discard(_ context.Context, _ *sqmail.Envelope, body io.Reader) (sqmail.Receipt, error) {
+	_, err := io.Copy(io.Discard, body)
+	return sqmail.Receipt{ID: "1", Time: time.Now()}, err
 }

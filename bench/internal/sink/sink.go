@@ -17,9 +17,8 @@ type Sink struct {
 	// Delay is how long each line of replies is held back: a tarpit.
 	Delay time.Duration
 
-	// Took, if not nil, is called with the first line of each body, before
-	// the reply.
-	Took func(firstLine []byte)
+	// Took, if not nil, is called for each message, before the reply.
+	Took func()
 
 	Messages, Connections atomic.Int64
 
@@ -127,21 +126,19 @@ func (t *session) command() bool {
 	return true
 }
 
+// body takes a message.
 func (t *session) body() bool {
-	for first := true; ; first = false {
+	for {
 		line, err := t.line()
 		if err != nil && err != bufio.ErrBufferFull {
 			return false
 		}
-		if first && t.s.Took != nil {
-			t.s.Took(line)
-		}
-		if bytes.Equal(line, []byte(".\r\n")) {
+		if bytes.Equal(line, []byte(".\r\n")) || t.skim() {
 			break
 		}
-		if !first && t.s.Took == nil && t.skim() {
-			break
-		}
+	}
+	if t.s.Took != nil {
+		t.s.Took()
 	}
 	t.s.Messages.Add(1)
 	t.say("250 ok\r\n")

@@ -1,0 +1,169 @@
+// Scale measures a queue with very many deferred messages: what one costs in
+// memory, how long a start takes (after a kill, and after an orderly end), how
+// soon what is due is attempted, how long a listing takes, and how fast new
+// messages are committed in comparison with an empty queue.
+//
+//	scale -n 1000000 -size 512
+//	scale -n 1000000 -keep DIR     leaves the queue in DIR, for a daemon to open
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/sqmail/sqmail/bench/internal/load"
+	"github.com/sqmail/sqmail/bench/internal/meter"
+	"github.com/sqmail/sqmail/bench/internal/spool"
+	"github.com/sqmail/sqmail/queue"
+	"github.com/sqmail/sqmail/queue/segstore"
+)
+
+func main() {
+	log.SetFlags(0)
+	n := flag.Int("n", 1_000_000, "deferred messages")
+	size := flag.Int("size", 512, "octets of a message")
+	dir := flag.String("dir", "", "where the store is made")
+	keep := flag.String("keep", "", "make the store in this directory, and leave it there")
+	filled := flag.String("fill", "", "be the process that fills this directory")
+	flag.Parse()
+	var err error
+	switch {
+	case *filled != "":
+		err = fill(*filled, *n, *size)
+	case *keep != "":
+		err = measure(*keep, *n, *size)
+	default:
+		var path string
+		var remove func()
+		if path, remove, err = spool.Temp(*dir); err == nil {
+			err = measure(path, *n, *size)
+			remove()
+		}
+	}
+	if err != nil {
+		log.Fatal("scale: ", err)
+	}
+}
+
+func measure(dir string, n, size int) error {
+	base, err := emptyRate(filepath.Join(dir, "empty"))
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(dir, "queue")
+	if err := fillAndKill(path, n, size); err != nil {
+		return err
+	}
+	for _, after := range []string{"a kill", "an orderly end"} {
+		before := meter.Heap()
+		start := time.Now()
+		store, err := segstore.Open(path, nil)
+		if err != nil {
+			return err
+		}
+		took := time.Since(start)
+		st := store.Stats()
+		fmt.Printf("start after %-16s %v, %d deferred, %.0f B of memory each\n", after, took.Round(time.Millisecond), st.Deferred, float64(meter.Heap()-before)/float64(n))
+		if after == "an orderly end" {
+			err = errors.Join(list(store), due(store), rate(store, base))
+		}
+		start = time.Now()
+		if err := errors.Join(err, store.Close()); err != nil {
+			return err
+		}
+		fmt.Printf("close %v\n", time.Since(start).Round(time.Millisecond))
+	}
+	return nil
+}
+
+// fillAndKill has another process fill the store, and kills it.
+func fillAndKill(path string, n, size int) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	cmd := exec.Command(self, "-fill", path, "-n", strconv.Itoa(n), "-size", strconv.Itoa(size))
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	defer cmd.Wait()
+	defer cmd.Process.Kill()
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		if lines.Text() == filledMark {
+			return nil
+		}
+		fmt.Println(lines.Text())
+	}
+	return errors.New("the queue could not be filled")
+}
+
+// list reads the whole queue as "queue list" does.
+func list(store *segstore.Store) error {
+	if err := meter.ResetPeak(); err != nil {
+		return err
+	}
+	resident := meter.Resident()
+	start := time.Now()
+	var first time.Duration
+	n := 0
+	for _, err := range store.Scan(context.Background()) {
+		if err != nil {
+			return err
+		}
+		if n++; n == 1 {
+			first = time.Since(start)
+		}
+	}
+	fmt.Printf("list: first after %v, all %d after %v, resident memory at most %+.1f MiB\n",
+		first.Round(10*time.Microsecond), n, time.Since(start).Round(time.Millisecond), mib(meter.Peak()-resident))
+	return nil
+}
+
+func mib(n int64) float64 { return float64(n) / (1 << 20) }
+
+// emptyRate is the rate of commits to an empty store.
+func emptyRate(dir string) (float64, error) {
+	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
+		return 0, err
+	}
+	store, err := segstore.Open(dir, nil)
+	if err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(dir)
+	defer store.Close()
+	return commits(store)
+}
+
+// rate compares.
+func rate(store *segstore.Store, base float64) error {
+	full, err := commits(store)
+	fmt.Printf("commits: %.0f/s, %.0f/s with the queue empty: %.0f %%\n", full, base, 100*full/base)
+	return err
+}
+
+// commits measures commits of 4 KiB from 64 goroutines; the messages are not
+// due before tomorrow.
+func commits(store queue.Store) (float64, error) {
+	const n = 60_000
+	tomorrow := time.Now().Add(24 * time.Hour)
+	env := spool.Envelope("sender@client.test", "user@far.test")
+	body := load.Message(4096)
+	start := time.Now()
+	err := spool.Fill(store, n, body, func(int) queue.Submission { return queue.Submission{Envelope: env, Due: tomorrow} })
+	return n / time.Since(start).Seconds(), err
+}
