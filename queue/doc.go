@@ -34,7 +34,9 @@
 //
 // # Events
 //
-// Log gets these events, in the order of qmail's log for each message. The
+// Log gets these events, for each message in the order of qmail's log; only
+// "new msg", which is logged when the message is durable, may come after the
+// start of its first delivery. The
 // attributes id, from and to are the message's number, its reverse-path and a
 // recipient; delivery numbers the attempts at single recipients. Foreign text
 // has LF as "/", other control characters as "_", and is cut at 1,000 octets.

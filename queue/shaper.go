@@ -8,19 +8,6 @@ import (
 	"time"
 )
 
-// newShaper returns a shaper that wakes parked messages with wake.
-func newShaper(concurrency map[string]int, limits func(channel, destination string) Limits, wake func(key string) bool) *shaper {
-	return &shaper{
-		wake:         wake,
-		limits:       limits,
-		concurrency:  maps.Clone(concurrency),
-		channels:     make(map[string]*channel),
-		destinations: make(map[place]*destination),
-		waiters:      make(map[ID]*waiter),
-		coming:       make(map[*waiter]struct{}),
-	}
-}
-
 const (
 	maxIdle     = 10_000           // destinations remembered with nothing to do
 	maxWaiting  = 1 << 18          // messages that stand in lines
@@ -47,22 +34,17 @@ type shaper struct {
 	closed       bool
 }
 
-// waiter is a message that wants slots. While its lease is held, held is
-// true, and ready is told of slots; else it is parked under key.
-type waiter struct {
-	id      ID
-	account string
-
-	// The holder of the lease alone uses these.
-	key     string
-	listed  bool // the shaper may know it
-	refused bool // a line was full
-
-	// The shaper's lock guards these.
-	held  bool
-	ready chan struct{}
-	spots map[*destination]spot
-	slots []*slot // kept for it
+// newShaper returns a shaper that wakes parked messages with wake.
+func newShaper(concurrency map[string]int, limits func(channel, destination string) Limits, wake func(key string) bool) *shaper {
+	return &shaper{
+		wake:         wake,
+		limits:       limits,
+		concurrency:  maps.Clone(concurrency),
+		channels:     make(map[string]*channel),
+		destinations: make(map[place]*destination),
+		waiters:      make(map[ID]*waiter),
+		coming:       make(map[*waiter]struct{}),
+	}
 }
 
 // slot is the right to run one attempt.
@@ -70,27 +52,6 @@ type slot struct {
 	d     *destination
 	class class
 	since time.Time
-}
-
-func (w *waiter) leave(d *destination) {
-	if s, ok := w.spots[d]; ok {
-		s.remove()
-		delete(w.spots, d)
-	}
-}
-
-// begin returns the waiter of a message that has just been leased. It tells
-// ready of slots.
-func (s *shaper) begin(id ID, ready chan struct{}) *waiter {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	w := s.waiters[id]
-	if w == nil {
-		return &waiter{id: id, held: true, ready: ready}
-	}
-	delete(s.coming, w)
-	w.held, w.refused, w.ready = true, false, ready
-	return w
 }
 
 // acquire gets a slot at a destination for a message, or puts it in line
@@ -114,29 +75,6 @@ func (s *shaper) acquire(w *waiter, p place, retry bool) *slot {
 		return nil
 	}
 	return s.take(d, c, now)
-}
-
-// kept takes the slot that is kept for w at d.
-func (w *waiter) kept(d *destination) *slot {
-	for i, sl := range w.slots {
-		if sl.d == d {
-			w.slots = append(w.slots[:i], w.slots[i+1:]...)
-			return sl
-		}
-	}
-	return nil
-}
-
-// granted takes the slots that are kept for w.
-func (s *shaper) granted(w *waiter) []*slot {
-	if !w.listed {
-		return nil
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	slots := w.slots
-	w.slots = nil
-	return slots
 }
 
 func (s *shaper) enqueue(w *waiter, l *lane, now time.Time) {
@@ -250,80 +188,6 @@ func (s *shaper) unlockAndWake() {
 		}
 	}
 	s.mu.Unlock()
-}
-
-// drop takes a waiter out of all lines and gives its slots back.
-func (s *shaper) drop(w *waiter) {
-	now := time.Now()
-	for d := range w.spots {
-		w.leave(d)
-		s.rearrange(d, now)
-	}
-	slots := w.slots
-	w.slots = nil
-	for _, sl := range slots {
-		s.giveBack(sl, now)
-	}
-	delete(s.coming, w)
-	if s.waiters[w.id] == w {
-		delete(s.waiters, w.id)
-	}
-	for _, sl := range slots {
-		s.serve(sl.d.ch, now)
-	}
-}
-
-// parked is called when a message has been parked under its key: a slot that
-// it got in the meantime wakes it.
-func (s *shaper) parked(w *waiter) {
-	s.mu.Lock()
-	w.held = false
-	if len(w.slots) > 0 || s.closed {
-		s.call(w)
-	}
-	s.unlockAndWake()
-}
-
-// end is called when a message's lease has ended in another way.
-func (s *shaper) end(w *waiter) {
-	if !w.listed {
-		return
-	}
-	s.mu.Lock()
-	w.held = false
-	s.drop(w)
-	s.unlockAndWake()
-}
-
-// forgo gives up a message's places and slots at destinations that it does
-// not want any more.
-func (s *shaper) forgo(w *waiter, wanted func(place) bool) {
-	if !w.listed {
-		return
-	}
-	s.mu.Lock()
-	now := time.Now()
-	for d := range w.spots {
-		if !wanted(d.place) {
-			w.leave(d)
-			s.rearrange(d, now)
-		}
-	}
-	slots := w.slots
-	w.slots = nil
-	var unwanted []*slot
-	for _, sl := range slots {
-		if wanted(sl.d.place) {
-			w.slots = append(w.slots, sl)
-		} else {
-			unwanted = append(unwanted, sl)
-			s.giveBack(sl, now)
-		}
-	}
-	for _, sl := range unwanted {
-		s.serve(sl.d.ch, now) // may give w another
-	}
-	s.unlockAndWake()
 }
 
 // sweep gives back slots that were kept for messages which did not come.
