@@ -200,3 +200,8 @@ func (b *box) want(t *testing.T, n int) {
 		t.Errorf("%d messages in the box, want %d", got, n)
 	}
 }
+
+// plain makes a deliverer of a function that needs no context.
+func plain(f func(*sqmail.Message) ([]sqmail.Outcome, error)) queue.DelivererFunc {
+	return func(_ context.Context, m *sqmail.Message) ([]sqmail.Outcome, error) { return f(m) }
+}
