@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"net"
-	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -97,21 +96,5 @@ func TestNoSpoolNoServer(t *testing.T) {
 	defer l.Close()
 	if err := run(t.Context(), l, t.TempDir()+"/a/b", nil); err == nil {
 		t.Error("a spool in a directory that is not there")
-	}
-}
-
-// README shows this program as it is, from its package clause on.
-func TestReadmeShowsThisProgram(t *testing.T) {
-	program, err := os.ReadFile("main.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	readme, err := os.ReadFile("../../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, code, _ := strings.Cut(string(program), "package main\n")
-	if !strings.Contains(string(readme), "```go\npackage main\n"+code+"```\n") {
-		t.Error("README.md does not hold the code of examples/embed/main.go")
 	}
 }
