@@ -55,7 +55,8 @@ func (r *Router) bySender(reverse, to sqmail.Path, p *Plan) (sqmail.Relay, bool)
 	if len(r.tables.senders) == 0 {
 		return sqmail.Relay{}, false
 	}
-	address := lower(expandVERP(reverse, to).Unquoted())
+	reverse, _ = reverse.VERP(to)
+	address := lower(reverse.Unquoted())
 	for i := 0; i <= len(address); i++ {
 		if i > 0 && i < len(address) && address[i] != '@' && address[i] != '.' {
 			continue

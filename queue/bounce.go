@@ -166,7 +166,7 @@ func (q *Queue) newReport(j *job) *report {
 		now:     time.Now(),
 		routing: func(i int) sqmail.Routing { return q.routing(&j.entry.Envelope, i) },
 	}
-	r.sender, _ = verpBase(j.entry.Envelope.ReversePath)
+	r.sender, _ = j.entry.Envelope.ReversePath.VERPBase()
 	r.to = r.sender
 	return r
 }

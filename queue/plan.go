@@ -89,7 +89,7 @@ func (j *job) want(i int, routing sqmail.Routing) {
 		w.asks = true
 		j.asking = append(j.asking, w)
 	}
-	sender, alone := verp(j.entry.Envelope.ReversePath, routing.Deliver)
+	sender, alone := j.entry.Envelope.ReversePath.VERP(routing.Deliver)
 	if !alone && !j.q.OneRecipient {
 		for _, g := range w.groups {
 			if g.route == routing.Route && g.sender == sender {

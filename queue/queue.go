@@ -146,7 +146,7 @@ func (q *Queue) route(ctx context.Context, env *sqmail.Envelope, to sqmail.Path)
 
 // account is the default for Queue.Account.
 func account(env *sqmail.Envelope) string {
-	p, _ := verpBase(env.ReversePath)
+	p, _ := env.ReversePath.VERPBase()
 	for i := range len(p.Local) {
 		if c := p.Local[i]; i > 0 && (c == '+' || c == '-' || c == '=') {
 			p.Local = p.Local[:i]
