@@ -11,6 +11,11 @@ func datasync(f *os.File) error {
 	return control(f, "fdatasync", unix.Fdatasync)
 }
 
+// SyncAll makes all of the file system durable that the file is on.
+func (f diskFile) SyncAll() error {
+	return control(f.File, "syncfs", unix.Syncfs)
+}
+
 // allocate reserves blocks; a file system that cannot only sets the length.
 func allocate(f *os.File, size int64) error {
 	err := control(f, "fallocate", func(fd int) error { return unix.Fallocate(fd, 0, 0, size) })

@@ -21,7 +21,7 @@ func syncDir(d *os.File) error { return d.Sync() }
 // lock holds an flock on a file with the process's number in it. The file
 // stays when the lock is gone: to remove it would be a race.
 func lock(name string) (io.Closer, error) {
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|openFlags, 0o644)
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|openFlags, 0o600) // else anybody could lock it
 	if err != nil {
 		return nil, err
 	}

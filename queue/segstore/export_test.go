@@ -1,6 +1,8 @@
 package segstore
 
 import (
+	"context"
+
 	"github.com/sqmail/sqmail/internal/spoolfs"
 )
 
@@ -22,6 +24,12 @@ func TinyQuiet(fs spoolfs.FS) *Options {
 	return o
 }
 
+// TakeDrops takes in what is in the drop directory.
+func (s *Store) TakeDrops() error { return s.drop.takeAll(context.Background()) }
+
+// SubmitOn is Submit on another file system.
+var SubmitOn = submit
+
 // KeepHouse does the keeper's work.
 func (s *Store) KeepHouse() { s.keepHouse() }
 
@@ -32,3 +40,6 @@ func (s *Store) Unsettled() bool {
 	defer s.index.Unlock()
 	return s.unsettled()
 }
+
+// Quiet returns options for a store without goroutines.
+func Quiet() *Options { return &Options{quiet: true} }

@@ -25,7 +25,7 @@ type Options struct {
 	// beyond it they are written to files at once. 0: 64 MiB.
 	Memory int64
 
-	// NoDrop leaves the drop directory alone (see [Drop]).
+	// NoDrop leaves the drop directory alone (see [Submit]).
 	NoDrop bool
 
 	fs          spoolfs.FS // nil: the disk
@@ -138,7 +138,9 @@ func Open(dir string, o *Options) (*Store, error) {
 		return nil, errors.Join(err, lock.Close())
 	}
 	s.keeper.start(s)
-	s.drop.start(s)
+	if err := s.drop.start(s); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
 	return s, nil
 }
 
@@ -161,7 +163,11 @@ func (s *Store) makeDirs() error {
 	err := func() error {
 		for _, name := range []string{"", "segments", "bodies", "quarantine"} {
 			path := filepath.Join(s.dir, name)
-			switch err := s.fs.Mkdir(path, 0o700); {
+			perm := fs.FileMode(0o700)
+			if name == "" {
+				perm = 0o711 // the way to the drop directory
+			}
+			switch err := s.fs.Mkdir(path, perm); {
 			case err == nil:
 				made = append(made, path)
 			case !errors.Is(err, fs.ErrExist):
