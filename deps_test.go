@@ -24,6 +24,7 @@ type room struct {
 }
 
 const (
+	bbolt   = "go.etcd.io/bbolt"
 	mdns    = "github.com/miekg/dns"
 	gosmtp  = "github.com/emersion/go-smtp"
 	gosasl  = "github.com/emersion/go-sasl"
@@ -60,6 +61,7 @@ var house = map[string]room{
 	"delivery":        {floor: 20},
 	"delivery/remote": {floor: 20, modules: []string{gosmtp, gosasl, xnet}},
 	"filter":          {floor: 20},
+	"filter/greylist": {floor: 20, modules: []string{bbolt}},
 	"pop3":            {floor: 20, modules: []string{gosasl}},
 	"qmqp":            {floor: 20},
 	"qmtp":            {floor: 20},
