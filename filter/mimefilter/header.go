@@ -1,0 +1,131 @@
+package mimefilter
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+)
+
+// header gathers those fields of a header that tell of the content.
+type header struct {
+	size  int    // of the whole header so far
+	lines int    // of the present field
+	field string // the name of the present field, if it is one of these
+
+	value                        []byte // of the present field, unfolded
+	types, dispositions, encoded []string
+}
+
+func (h *header) reset() { *h = header{value: h.value[:0]} }
+
+// add takes a line.
+func (h *header) add(line []byte) {
+	if h.lines++; line[0] == ' ' || line[0] == '\t' {
+		if h.field != "" {
+			h.value = append(h.value, line...)
+		}
+		return
+	}
+	h.endField()
+	h.lines = 1
+	colon := bytes.IndexByte(line, ':')
+	const longest = len("content-transfer-encoding")
+	if colon < 0 || colon > longest+10 {
+		return
+	}
+	name := strings.ToLower(strings.TrimRight(string(line[:colon]), " \t"))
+	switch name {
+	case "content-type", "content-disposition", "content-transfer-encoding":
+		h.field = name
+		h.value = append(h.value[:0], line[colon+1:]...)
+	}
+}
+
+// endField ends the present field.
+func (h *header) endField() {
+	value := string(h.value)
+	switch h.field {
+	case "content-type":
+		h.types = append(h.types, value)
+	case "content-disposition":
+		h.dispositions = append(h.dispositions, value)
+	case "content-transfer-encoding":
+		h.encoded = append(h.encoded, value)
+	}
+	h.field, h.value = "", h.value[:0]
+}
+
+// content is what a header says.
+type content struct {
+	types       []string // at least one
+	noType      bool     // that one is the default
+	encoding    string
+	disposition string
+	boundary    string
+	names       []string
+}
+
+func (c *content) has(prefix string) bool {
+	return slices.ContainsFunc(c.types, func(t string) bool { return strings.HasPrefix(t, prefix) })
+}
+
+// maxBoundary is the longest boundary that we follow: RFC 2046, 5.1.1 has 70
+// octets, and there are those that write more.
+const maxBoundary = 256
+
+// content makes sense of the fields. why says what is wrong if that is not
+// possible.
+func (h *header) content() (c content, why string) {
+	h.endField()
+	var r readings
+	for i, fields := range [][]string{h.types, h.dispositions} {
+		for _, field := range fields {
+			word, params, why := parseField(field)
+			if why != "" {
+				return c, why
+			}
+			if i == 0 && word != "" {
+				c.types = append(c.types, word)
+			} else if i == 1 && c.disposition == "" {
+				c.disposition = word
+			}
+			for _, name := range join(params, "name", "filename") {
+				r.add(name)
+			}
+			if why := c.bound(join(params, "boundary")); why != "" {
+				return c, why
+			}
+		}
+	}
+	for _, field := range h.encoded {
+		// Parts that are encoded in one reading and not in the other are
+		// looked at as those that are not.
+		word, _, _ := parseField(field)
+		if c.encoding == "" || word != "base64" && word != "quoted-printable" {
+			c.encoding = word
+		}
+	}
+	if len(c.types) == 0 {
+		c.types, c.noType = []string{"text/plain"}, true
+	}
+	c.names = r.names
+	return c, r.why
+}
+
+// bound sets the boundary. The first word of one without quotes will do: lines
+// that begin with more of it begin with that, too.
+func (c *content) bound(boundaries []string) (why string) {
+	for _, b := range boundaries {
+		b = strings.TrimRight(b, " \t")
+		switch {
+		case b == "":
+		case len(b) > maxBoundary:
+			return "boundary too long"
+		case c.boundary == "" || strings.HasPrefix(c.boundary, b):
+			c.boundary = b
+		case !strings.HasPrefix(b, c.boundary):
+			return "two boundaries"
+		}
+	}
+	return ""
+}
