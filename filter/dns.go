@@ -13,6 +13,9 @@ func hasAddress(ctx context.Context, r Resolver, name string) (bool, error) {
 	if name == "" {
 		return false, nil
 	}
+	if r == nil {
+		return false, errNoResolver
+	}
 	addrs, err := r.LookupNetIP(ctx, "ip", name)
 	if notFound(err) {
 		return false, nil
@@ -26,6 +29,9 @@ func hasAddress(ctx context.Context, r Resolver, name string) (bool, error) {
 func takesMail(ctx context.Context, r Resolver, domain string) (bool, error) {
 	if domain == "" {
 		return false, nil
+	}
+	if r == nil {
+		return false, errNoResolver
 	}
 	list, err := r.LookupMX(ctx, domain)
 	switch {
@@ -46,6 +52,8 @@ func takesMail(ctx context.Context, r Resolver, domain string) (bool, error) {
 	}
 	return false, failed
 }
+
+var errNoResolver = errors.New("filter: no Resolver")
 
 // maxExchangers bounds the work that one domain can make.
 const maxExchangers = 10

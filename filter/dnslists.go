@@ -40,7 +40,10 @@ type DNSList struct {
 // empty the client is let in, else it is refused with that text, for good if
 // the text begins with "-", which is not told.
 type DNSLists struct {
-	Lists    []DNSList
+	// Lists in their order. Nil: the variable alone counts.
+	Lists []DNSList
+
+	// Resolver asks the lists. Nil, with Lists: a deferral.
 	Resolver ListResolver
 
 	// Reject refuses for good, with 553 (-b). Otherwise it is 451.
@@ -123,6 +126,9 @@ func (f *DNSLists) judge(ctx context.Context, s *Session) (sqmail.Verdict, error
 		addr := s.Peer.Remote.Addr().Unmap().WithZone("")
 		if !addr.IsValid() || len(f.Lists) == 0 {
 			return sqmail.Verdict{}, nil
+		}
+		if f.Resolver == nil {
+			return sqmail.Verdict{}, errNoResolver
 		}
 		v := f.ask(ctx, addr)
 		if err := ctx.Err(); err != nil {

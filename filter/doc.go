@@ -19,9 +19,20 @@
 // ([Session.RelayClient]); it may send to any domain, and is not asked for its
 // hello name, its domain's address and the like.
 //
+// # Where to start
+//
+// In the order in which they are best asked (smtpd.md, 4.5): [DNSLists],
+// [BadHello], [SenderDomain], [RcptHosts], [Tarpit], [Recipients], [SPF],
+// [LocalSender] and [RelaySuffix] for relay clients, [BadMailFrom],
+// [BadRcptTo], [MaxRecipients], and [Greylist] last; [BadMIMEType] and
+// [BadLoaderType] look at messages. Package compile makes the databases that
+// some of them look things up in ([CDB]); packages greylist and policy remember
+// who has tried before.
+//
 // # Promises
 //
 //   - An error of a filter is a deferral; the client hears a fixed sentence.
+//     (Greylisting alone lets mail in when it is out of order.)
 //   - No filter holds a message in memory, and none costs more than in
 //     proportion to what it reads.
 //   - Without a filter that says for whom to relay ([RcptHosts]) a Chain relays

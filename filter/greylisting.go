@@ -50,6 +50,7 @@ type GreyRecord struct {
 // leaves no record. If the store fails mail is let in, and the log told:
 // greylisting is no reason to lose mail. Spec: filter.md, 8.
 type Greylist struct {
+	// Store remembers. Nil: the filter does nothing.
 	Store GreyStore
 
 	// Delay is how long a client is to wait. 0: 5 minutes.
@@ -90,7 +91,7 @@ var greylisted = sqmail.Reply{
 // Recipient defers what has not been seen before.
 func (f *Greylist) Recipient(ctx context.Context, s *Session, to *sqmail.Recipient) (sqmail.Verdict, error) {
 	addr := s.Peer.Remote.Addr()
-	if s.RelayClient() || !addr.IsValid() {
+	if f.Store == nil || s.RelayClient() || !addr.IsValid() {
 		return sqmail.Verdict{}, nil
 	}
 	limited, cancel := context.WithTimeout(ctx, cmp.Or(f.Timeout, greyTimeout))

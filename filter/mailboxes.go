@@ -12,6 +12,7 @@ import (
 // lower case, for each mailbox, as qmail-recipients and fastforward's setforward
 // write it.
 type UserDatabase struct {
+	// Users holds the addresses.
 	Users Database
 }
 
@@ -26,6 +27,7 @@ func (d *UserDatabase) HasMailbox(_ context.Context, _ *Session, to sqmail.Path)
 // prefix of a wildcard assignment that ends in a break character. The catch-all
 // assignment knows nobody. Spec: filter.md, 7.2.
 type Assignments struct {
+	// Users holds the assignments.
 	Users Database
 
 	// Prefix, if not nil, returns what is put before the local parts of a

@@ -2,6 +2,7 @@ package filter
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -29,7 +30,8 @@ type SPFChecker interface {
 //
 // A client that is this host itself passes without a look-up.
 type SPF struct {
-	// Checker evaluates. It may be used concurrently.
+	// Checker evaluates. It is used concurrently. Nil, with a Mode that needs
+	// it: a deferral.
 	Checker SPFChecker
 
 	// Mode is the value of the variable SPF, 0 to 6: from what on mail is
@@ -92,7 +94,11 @@ func (f *SPF) judge(ctx context.Context, s *Session) (sqmail.Verdict, error) {
 		from, identity = sqmail.Path{Local: "postmaster", Domain: s.Peer.Hello}, "helo" // RFC 7208, 2.4
 	}
 	result, explanation, cause := "pass", "", error(nil)
-	if !f.isOwn(s.Peer) {
+	switch {
+	case f.isOwn(s.Peer):
+	case f.Checker == nil:
+		return sqmail.Verdict{}, errors.New("filter: SPF without Checker")
+	default:
 		result, explanation, cause = f.Checker.Check(ctx, s.Peer.Remote.Addr().Unmap(), s.Peer.Hello, from)
 	}
 	if err := ctx.Err(); err != nil {
