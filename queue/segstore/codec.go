@@ -261,15 +261,12 @@ type bodyFile struct {
 // encodeMessage returns the meta of a message. With flagMeta in flags it comes
 // in two parts: what stands in the record, and what stands in the file.
 func encodeMessage(m *message, flags uint8) (meta, rest []byte) {
-	var tail encoder
-	tail.envelope(&m.env)
-	if flags&flagFull != 0 {
-		tail.journal(m.journal)
-	}
+	e := encoder{make([]byte, 0, 512)} // enough for most
 	if flags&flagMeta != 0 {
-		m.file.metaLen, m.file.metaCRC = int64(len(tail.b)), checksum(tail.b)
+		e.tail(m, flags)
+		rest, e.b = e.b, nil
+		m.file.metaLen, m.file.metaCRC = int64(len(rest)), checksum(rest)
 	}
-	e := encoder{make([]byte, 0, 64+len(tail.b))}
 	e.time(m.arrived)
 	e.time(m.due)
 	e.uint(uint64(m.replaces))
@@ -283,10 +280,18 @@ func encodeMessage(m *message, flags uint8) (meta, rest []byte) {
 		e.int(m.file.metaLen)
 		e.uint(uint64(m.file.metaCRC))
 	}
-	if flags&flagMeta != 0 {
-		return e.b, tail.b
+	if flags&flagMeta == 0 {
+		e.tail(m, flags)
 	}
-	return append(e.b, tail.b...), nil
+	return e.b, rest
+}
+
+// tail appends what flagMeta moves to the file.
+func (e *encoder) tail(m *message, flags uint8) {
+	e.envelope(&m.env)
+	if flags&flagFull != 0 {
+		e.journal(m.journal)
+	}
 }
 
 // head reads the meta of a message up to the envelope.

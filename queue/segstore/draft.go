@@ -23,7 +23,8 @@ type draft struct {
 	mu   sync.Mutex // the context may end during a call
 	err  error      // why the draft is finished
 	buf  []byte
-	held int64 // octets of the memory budget
+	mem  *buffer // buf is in it, if that fits; nil: none
+	held int64   // octets of the memory budget
 
 	f     spoolfs.File
 	file  bodyFile
@@ -74,25 +75,24 @@ func (d *draft) Write(p []byte) (int, error) {
 
 // fits makes room in the buffer, if that is allowed.
 func (d *draft) fits(n int) bool {
-	if d.buf == nil {
-		if !d.charge(firstBuffer) {
-			return false
-		}
-		d.buf = make([]byte, headerLen, headerLen+firstBuffer)
-	}
-	need := len(d.buf) - headerLen + n
+	need, have := max(len(d.buf)-headerLen, 0)+n, 0
 	if int64(need) > d.s.opt.bodyMax {
 		return false
 	}
-	if have := cap(d.buf) - headerLen; need > have {
-		grow := max(need, min(2*have, int(d.s.opt.bodyMax)))
-		if !d.charge(int64(grow - have)) {
-			return false
-		}
-		buf := make([]byte, len(d.buf), headerLen+grow)
-		copy(buf, d.buf)
-		d.buf = buf
+	if d.mem != nil {
+		have = d.mem.room
 	}
+	if d.mem != nil && need <= have {
+		return true
+	}
+	mem := borrow(need)
+	if !d.charge(int64(mem.room - have)) {
+		mem.release()
+		return false
+	}
+	d.buf = append(mem.mem[:headerLen], d.buf[min(headerLen, len(d.buf)):]...)
+	d.mem.release()
+	d.mem = mem
 	return true
 }
 
@@ -141,11 +141,13 @@ func (d *draft) spill(p []byte) error {
 func (d *draft) shrink() {
 	d.s.memory.Add(-d.held)
 	d.held = 0
+	d.mem.release()
 	if d.charge(fileBuffer) {
-		d.buf = make([]byte, 0, fileBuffer)
+		d.mem = borrow(fileBuffer)
 	} else {
-		d.buf = make([]byte, 0, firstBuffer)
+		d.mem = borrow(firstBuffer)
 	}
+	d.buf = d.mem.mem[:0:d.mem.room]
 }
 
 func (d *draft) flush() error {
@@ -182,7 +184,8 @@ func (d *draft) end(err error) {
 	d.err = err
 	d.stop()
 	d.s.memory.Add(-d.held)
-	d.buf = nil
+	d.mem.release()
+	d.buf, d.mem = nil, nil
 	if d.f != nil {
 		d.f.Close()
 		d.s.removeBody(d.file)

@@ -43,3 +43,22 @@ func (s *Store) Unsettled() bool {
 
 // Quiet returns options for a store without goroutines.
 func Quiet() *Options { return &Options{quiet: true} }
+
+// CleanAll ends the writing to all segments, and moves what is needed of them.
+func (s *Store) CleanAll() {
+	s.front.leave()
+	s.rear.leave()
+	var all []*segment
+	s.index.Lock()
+	for _, g := range s.segments {
+		all = append(all, g)
+	}
+	s.index.Unlock()
+	for _, g := range all {
+		s.clean(g)
+	}
+	s.keepHouse()
+}
+
+// DraftMemory returns how many octets of memory drafts are charged for.
+func (s *Store) DraftMemory() int64 { return s.memory.Load() }

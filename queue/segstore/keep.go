@@ -20,6 +20,10 @@ type keeper struct {
 	call chan struct{}
 	quit chan struct{}
 	done sync.WaitGroup
+
+	// How fast segments are being filled; guarded by the lock of the index.
+	taken  time.Time     // when the last one was
+	lasted time.Duration // the one before it
 }
 
 // start starts the goroutine; Close stops it.
@@ -137,6 +141,8 @@ func (s *Store) takeSpare(reserve bool) *segment {
 	s.spares = s.spares[:n-1]
 	s.segments[g.seq] = g
 	g.pins++
+	now := time.Now()
+	s.keeper.lasted, s.keeper.taken = now.Sub(s.keeper.taken), now
 	return g
 }
 
@@ -199,17 +205,22 @@ func fill(f spoolfs.File, size int64) error {
 	return nil
 }
 
+// lastsLong is how long a segment lasts when there is time to fill the next.
+const lastsLong = 200 * time.Millisecond
+
 // stockUp makes segments until there are enough in reserve; not before the
-// store is written to.
+// store is written to. They are filled unless so much is written that many
+// share a sync, and the time to fill them is better spent on that.
 func (s *Store) stockUp() error {
 	for {
 		s.index.Lock()
 		enough := len(s.spares) >= wantSpares || len(s.segments) == 0
+		filled := s.keeper.lasted >= lastsLong
 		s.index.Unlock()
 		if enough {
 			return nil
 		}
-		g, err := s.newSegment(true)
+		g, err := s.newSegment(filled)
 		if err != nil {
 			return err
 		}

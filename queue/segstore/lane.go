@@ -27,7 +27,8 @@ type lane struct {
 
 	// The leader's.
 	seg   *segment
-	buf   []byte
+	buf   []byte        // small records, gathered to be written together
+	at    int64         // where the next write goes
 	took  time.Duration // a sync, on average
 	crew  int           // how many came back for the last sync, or were there
 	voids []void
@@ -54,6 +55,10 @@ type entry struct {
 type void = place
 
 const maxBatch = 4 << 20
+
+// alone is which part of a segment a record takes that is written by itself:
+// it is worth a call to save a copy.
+const alone = 256
 
 // commit appends records, and returns when they are durable. Each entry has an
 // error of its own; the first is returned.
@@ -243,17 +248,19 @@ func (l *lane) abandon() {
 // append writes and syncs as much of the batch as there is room for, and
 // returns how much that was.
 func (l *lane) append(batch []*entry) (int, error) {
-	g, off := l.seg, l.seg.end
-	l.buf = l.buf[:0]
+	g := l.seg
+	l.buf, l.at = l.buf[:0], g.end
 	first := uint8(flagBatch)
 	for _, v := range l.voids {
 		h := header{kind: kindVoid, flags: first, id: queue.ID(v.off), arg: v.seq}
-		l.add(&h, bare(&h, nil))
+		if err := l.add(&h, bare(&h, nil)); err != nil {
+			return 0, err
+		}
 		first = 0
 	}
 	places := make([]place, 0, len(batch))
 	for _, e := range batch {
-		at := off + int64(len(l.buf))
+		at := l.at + int64(len(l.buf))
 		if at+int64(len(e.buf)) > l.s.opt.segmentSize {
 			break
 		}
@@ -262,30 +269,55 @@ func (l *lane) append(batch []*entry) (int, error) {
 			e.header.id = queue.ID(l.s.nextID.Add(1) - 1)
 		}
 		e.header.flags = e.header.flags&^flagBatch | first
-		l.add(&e.header, e.buf)
+		if err := l.add(&e.header, e.buf); err != nil {
+			return 0, err
+		}
 		first = 0
 	}
 	began := time.Now()
-	_, err := g.f.WriteAt(l.buf, off)
+	err := l.flush()
 	if err == nil {
 		err = g.f.Datasync()
 	}
 	if err != nil {
-		return len(places), err
+		return 0, err
 	}
 	l.took = (7*l.took + time.Since(began)) / 8
 	l.done(batch[:len(places)], places)
 	return len(places), nil
 }
 
-// add completes a record and appends it to the buffer.
-func (l *lane) add(h *header, buf []byte) {
+// add completes a record, and writes it or appends it to what is gathered.
+func (l *lane) add(h *header, buf []byte) error {
 	h.seq = l.seg.seq
 	if h.lsn == 0 {
 		h.lsn = l.s.nextLSN.Add(1) - 1
 	}
 	h.put(buf, l.seg.nonce)
-	l.buf = append(l.buf, buf...)
+	if int64(len(buf)) < l.s.opt.segmentSize/alone {
+		l.buf = append(l.buf, buf...)
+		return nil
+	}
+	if err := l.flush(); err != nil {
+		return err
+	}
+	return l.put(buf)
+}
+
+// flush writes what is gathered.
+func (l *lane) flush() error {
+	err := l.put(l.buf)
+	l.buf = l.buf[:0]
+	return err
+}
+
+func (l *lane) put(p []byte) error {
+	if len(p) == 0 {
+		return nil
+	}
+	_, err := l.seg.f.WriteAt(p, l.at)
+	l.at += int64(len(p))
+	return err
 }
 
 // done enters in the index what is durable now.
@@ -298,16 +330,13 @@ func (l *lane) done(batch []*entry, places []place) {
 	for i, e := range batch {
 		e.apply(places[i])
 	}
-	l.seg.end += int64(len(l.buf))
-	s.logged += int64(len(l.buf))
+	s.logged += l.at - l.seg.end
+	l.seg.end = l.at
 	s.dirty = true
 	due := s.logged >= s.checkpointAfter()
 	s.index.Unlock()
 	l.voids = l.voids[:0]
 	l.unsaid.Store(false)
-	if cap(l.buf) > maxBatch {
-		l.buf = nil
-	}
 	if due {
 		s.keeper.wake()
 	}

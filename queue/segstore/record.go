@@ -75,9 +75,11 @@ func (h *header) put(b []byte, nonce uint64) {
 }
 
 func headerSum(b []byte, nonce uint64) uint32 {
-	var seed [8]byte
-	binary.LittleEndian.PutUint64(seed[:], nonce)
-	return crc32.Update(checksum(seed[:]), castagnoli, b[:44])
+	seed := ^uint32(0) // of the nonce's octets; package crc32 would move them to the heap
+	for i := range 8 {
+		seed = castagnoli[byte(seed)^byte(nonce>>(8*i))] ^ seed>>8
+	}
+	return crc32.Update(^seed, castagnoli, b[:44])
 }
 
 // parseHeader reads a header, and reports whether it is one of this segment.
