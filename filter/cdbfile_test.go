@@ -6,12 +6,15 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/sqmail/sqmail"
 	"github.com/sqmail/sqmail/filter"
+	"github.com/sqmail/sqmail/filter/compile"
 	"github.com/sqmail/sqmail/internal/cdb"
 )
 
@@ -125,6 +128,39 @@ func TestCDBIsForManyAtOnce(t *testing.T) {
 		all.Go(func() { d.Close() })
 	}
 	all.Wait()
+}
+
+func TestMoreRcptHosts(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "morercpthosts.cdb")
+	more := &filter.CDB{Path: name, Optional: true}
+	defer more.Close()
+	f := &filter.RcptHosts{Domains: filter.ListOf("a.test"), Listed: filter.Listed(more)}
+	try := func(to string, want int) {
+		t.Helper()
+		v, err := f.Recipient(t.Context(), stranger(), &sqmail.Recipient{Path: sqmail.PathOf(to)})
+		if got := sqmail.ReplyFor(errors.Join(err, v.Err())).Code; got != want {
+			t.Errorf("%s: %d, want %d", to, got, want)
+		}
+	}
+	try("x@a.test", 250)
+	try("x@b.test", 553)
+	more.Close()
+	err := cdb.Create(name, func(w *cdb.Writer) error {
+		return compile.MoreRcptHosts(strings.NewReader("B.test\n.c.test\n"), w.Put)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	try("x@B.TEST", 250)
+	try("x@sub.b.test", 553)
+	try("x@sub.sub.c.test", 250)
+	try("x@c.test", 553)
+	if err := os.Truncate(name, 2050); err != nil {
+		t.Fatal(err)
+	}
+	more.Close()
+	try("x@b.test", 451)
+	try("x@a.test", 250)
 }
 
 func BenchmarkCDBOfAMillionKeys(b *testing.B) {

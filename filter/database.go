@@ -1,5 +1,7 @@
 package filter
 
+import "context"
+
 // Database holds the keys that a filter looks up. A cdb fits. It is used
 // concurrently; an error is a deferral.
 type Database interface {
@@ -31,4 +33,13 @@ func (db Keys) Put(key, value []byte) error {
 		db[string(key)] = value
 	}
 	return nil
+}
+
+// Listed returns what [RcptHosts] asks for further domains: whether a database,
+// such as control/morercpthosts.cdb, has a name as a key.
+func Listed(db Database) func(ctx context.Context, name string) (bool, error) {
+	return func(_ context.Context, name string) (bool, error) {
+		_, found, err := db.Get([]byte(name))
+		return found && err == nil, err
+	}
 }

@@ -74,8 +74,11 @@ func (f *SPF) Recipient(ctx context.Context, s *Session, _ *sqmail.Recipient) (s
 		return sqmail.Verdict{}, nil
 	}
 	v, err := s.Once(f, func() (sqmail.Verdict, error) { return f.judge(ctx, s) })
-	v.Header = "" // it is for Data
-	return v, err
+	if v.Action == sqmail.ActionPass || err != nil {
+		return sqmail.Verdict{}, err // Data tells the result, once
+	}
+	v.Header = ""
+	return v, nil
 }
 
 // Data tells the result in a header field.
