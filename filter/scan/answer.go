@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/sqmail/sqmail"
+	"github.com/sqmail/sqmail/filter/internal/field"
 )
 
 // rspamdAnswer is what we read of an answer.
@@ -47,7 +48,7 @@ func parseRspamd(raw []byte) (a rspamdAnswer, err error) {
 	}
 	switch {
 	case a.Error != "":
-		return a, errors.New(clean(a.Error, 200))
+		return a, errors.New(field.ASCII(a.Error, 200))
 	case a.Action == "":
 		return a, errors.New("answer without an action")
 	}
@@ -55,7 +56,7 @@ func parseRspamd(raw []byte) (a rspamdAnswer, err error) {
 }
 
 func (a *rspamdAnswer) rule() string {
-	return fmt.Sprintf("%s, score %.1f/%.1f", clean(a.Action, 100), a.Score, a.Required)
+	return fmt.Sprintf("%s, score %.1f/%.1f", field.ASCII(a.Action, 100), a.Score, a.Required)
 }
 
 func (a *rspamdAnswer) symbolList() string {
@@ -66,13 +67,13 @@ func (a *rspamdAnswer) symbolList() string {
 func (a *rspamdAnswer) reply(r sqmail.Reply) sqmail.Reply {
 	var text string
 	if raw := a.Messages["smtp_message"]; raw != nil && json.Unmarshal(raw, &text) == nil && text != "" {
-		r.Text = clean(text, 200)
+		r.Text = field.ASCII(text, 200)
 	}
 	return r
 }
 
-// field is one field that rspamd wants to add.
-type field struct {
+// addition is one field that rspamd wants to add.
+type addition struct {
 	name  string
 	Value string `json:"value"`
 	Order int    `json:"order"`
@@ -80,31 +81,31 @@ type field struct {
 
 // fields returns the fields to add, in an order that does not change.
 func (a *rspamdAnswer) fields() string {
-	var all []field
+	var all []addition
 	for name, raw := range a.Milter.Add {
 		all = appendFields(all, name, raw)
 	}
 	all = appendFields(all, "DKIM-Signature", a.Signature)
-	slices.SortStableFunc(all, func(x, y field) int {
+	slices.SortStableFunc(all, func(x, y addition) int {
 		return cmp.Or(cmp.Compare(x.Order, y.Order), strings.Compare(x.name, y.name))
 	})
-	var b bytes.Buffer
+	var header []byte
 	for _, f := range all {
-		if b.Len() < maxAnswer {
-			appendField(&b, f.name, f.Value)
+		if len(header) < maxAnswer {
+			header = field.Append(header, f.name, f.Value)
 		}
 	}
-	return b.String()
+	return string(header)
 }
 
 // appendFields appends what raw is: a string, an object, or a list of these.
-func appendFields(all []field, name string, raw json.RawMessage) []field {
+func appendFields(all []addition, name string, raw json.RawMessage) []addition {
 	var list []json.RawMessage
 	if json.Unmarshal(raw, &list) != nil {
 		list = []json.RawMessage{raw}
 	}
 	for _, item := range list {
-		f := field{name: name}
+		f := addition{name: name}
 		if json.Unmarshal(item, &f.Value) != nil && json.Unmarshal(item, &f) != nil || f.Value == "" {
 			continue
 		}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/sqmail/sqmail"
 	"github.com/sqmail/sqmail/filter"
+	"github.com/sqmail/sqmail/filter/internal/field"
 )
 
 // Clamd refuses messages in which clamd finds a virus: 554 5.3.2. The rule of
@@ -174,9 +175,9 @@ func parseClamd(answer []byte) (signature string, err error) {
 		return "", nil
 	}
 	if name, found := strings.CutSuffix(text, " FOUND"); ok && found && name != "" {
-		return clean(name, 200), nil
+		return field.ASCII(name, 200), nil
 	}
-	return "", fmt.Errorf("unexpected answer %q", clean(line, 200))
+	return "", fmt.Errorf("unexpected answer %q", field.ASCII(line, 200))
 }
 
 // Close closes the connection.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sqmail/sqmail"
+	"github.com/sqmail/sqmail/filter/internal/field"
 )
 
 // DialFunc opens a connection. That of a [net.Dialer] fits.
@@ -46,7 +47,7 @@ func (d DialFunc) exchange(ctx context.Context, address string, timeout time.Dur
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	case sent != nil:
-		return nil, fmt.Errorf("%w (answer %q)", sent, clean(string(answer), 200))
+		return nil, fmt.Errorf("%w (answer %q)", sent, field.ASCII(string(answer), 200))
 	}
 	return answer, err
 }
@@ -77,28 +78,5 @@ func unasked(ctx context.Context, name string, pass bool, log *slog.Logger, err 
 	if log != nil {
 		log.WarnContext(ctx, "message passes unseen", "filter", name, "err", err)
 	}
-	return sqmail.Verdict{Rule: "not asked", Input: clean(err.Error(), 200)}, nil
-}
-
-// clean makes a line of foreign text: printable ASCII, at most n octets.
-func clean(s string, n int) string {
-	b := []byte(printable(s, n))
-	for i, c := range b {
-		if c > '~' {
-			b[i] = '?'
-		}
-	}
-	return string(b)
-}
-
-// printable makes a line of text of at most n octets: without control
-// characters.
-func printable(s string, n int) string {
-	b := []byte(s[:min(len(s), n)])
-	for i, c := range b {
-		if c < ' ' || c == 0x7f {
-			b[i] = '?'
-		}
-	}
-	return string(b)
+	return sqmail.Verdict{Rule: "not asked", Input: field.ASCII(err.Error(), 200)}, nil
 }

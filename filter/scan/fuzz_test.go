@@ -3,6 +3,8 @@ package scan
 import (
 	"strings"
 	"testing"
+
+	"github.com/sqmail/sqmail/filter/internal/field"
 )
 
 // oneField fails the test if header holds anything but whole fields.
@@ -14,7 +16,7 @@ func oneField(t *testing.T, header string) {
 		if !strings.HasSuffix(line, "\n") || strings.ContainsAny(line, "\r\x00") || strings.TrimSpace(line) == "" {
 			t.Errorf("%q", header)
 		}
-		if !folded && (!found || !validName(name)) {
+		if !folded && (!found || !field.ValidName(name)) {
 			t.Errorf("%q", header)
 		}
 	}

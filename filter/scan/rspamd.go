@@ -1,7 +1,6 @@
 package scan
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/sqmail/sqmail"
 	"github.com/sqmail/sqmail/filter"
+	"github.com/sqmail/sqmail/filter/internal/field"
 )
 
 // Rspamd asks rspamd, by POST /checkv2, and does what it says:
@@ -148,14 +148,14 @@ func (f *Rspamd) header(m *spooled) http.Header {
 	h := http.Header{"Pass": {"all"}}
 	set := func(name, value string) {
 		if value != "" {
-			h.Set(name, printable(value, 1000))
+			h.Set(name, field.Printable(value, 1000))
 		}
 	}
 	env, peer := m.envelope(), m.s.Peer
 	set("From", "<"+env.ReversePath.String()+">")
 	const most = 32 << 10 // of all header fields rspamd takes 80 KiB
 	for i, n := 0, 0; i < len(env.Recipients) && n < most; i++ {
-		to := printable("<"+env.Recipients[i].Path.String()+">", 1000)
+		to := field.Printable("<"+env.Recipients[i].Path.String()+">", 1000)
 		h.Add("Rcpt", to)
 		n += len(to)
 	}
@@ -193,7 +193,7 @@ func (f *Rspamd) verdict(a *rspamdAnswer) (sqmail.Verdict, error) {
 	case "reject", "discard", "quarantine":
 		v.Action, v.Reply = sqmail.ActionReject, a.reply(rejected)
 	default:
-		return v, fmt.Errorf("%w %q", errAction, clean(a.Action, 100))
+		return v, fmt.Errorf("%w %q", errAction, field.ASCII(a.Action, 100))
 	}
 	if f.RejectAt > 0 && a.Score >= f.RejectAt && v.Action == sqmail.ActionTag {
 		v.Action, v.Reply = sqmail.ActionReject, rejected
@@ -211,37 +211,3 @@ var (
 	tryLater = sqmail.Reply{Code: 451, Enhanced: sqmail.EnhancedCode{4, 7, 1}, Text: "try again later"}
 	rejected = sqmail.Reply{Code: 554, Enhanced: sqmail.EnhancedCode{5, 7, 1}, Text: "sorry, message looks like spam"}
 )
-
-// appendField appends a field of a header, if its name is one. Line ends of
-// the value stay only where they fold it.
-func appendField(b *bytes.Buffer, name, value string) {
-	const most = 8 << 10
-	if !validName(name) || len(value) > most {
-		return
-	}
-	b.WriteString(name)
-	b.WriteString(": ")
-	for i := 0; i < len(value); i++ {
-		c := value[i]
-		switch {
-		case c == '\r' && i+1 < len(value) && value[i+1] == '\n':
-			continue
-		case c == '\n' && i+2 < len(value) && (value[i+1] == ' ' || value[i+1] == '\t') && value[i+2] > ' ':
-		case c == '\t':
-		case c < ' ' || c == 0x7f:
-			c = ' '
-		}
-		b.WriteByte(c)
-	}
-	b.WriteByte('\n')
-}
-
-// validName reports whether s is the name of a field (RFC 5322, 2.2).
-func validName(s string) bool {
-	for i := range len(s) {
-		if s[i] <= ' ' || s[i] > '~' || s[i] == ':' {
-			return false
-		}
-	}
-	return s != "" && len(s) <= 100
-}

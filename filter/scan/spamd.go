@@ -14,6 +14,7 @@ import (
 
 	"github.com/sqmail/sqmail"
 	"github.com/sqmail/sqmail/filter"
+	"github.com/sqmail/sqmail/filter/internal/field"
 )
 
 // Spamd asks SpamAssassin's spamd, by its protocol's SYMBOLS. All messages get
@@ -74,7 +75,7 @@ func (f *Spamd) ask(m *spooled) (sqmail.Verdict, error) {
 	message, size := m.message()
 	question := fmt.Sprintf("SYMBOLS SPAMC/1.5\r\nContent-length: %d\r\n", size)
 	if f.User != "" {
-		question += "User: " + clean(f.User, 200) + "\r\n"
+		question += "User: " + field.ASCII(f.User, 200) + "\r\n"
 	}
 	raw, err := f.Dial.exchange(m.ctx, f.Address, cmp.Or(f.Timeout, spamdTimeout), strings.NewReader(question+"\r\n"), message)
 	var a spamdAnswer
@@ -131,7 +132,7 @@ func parseSpamd(raw []byte) (a spamdAnswer, err error) {
 	lines := strings.Split(head, "\n")
 	status := strings.Fields(lines[0])
 	if len(status) < 2 || !strings.HasPrefix(status[0], "SPAMD/") || status[1] != "0" {
-		return a, fmt.Errorf("unexpected answer %q", clean(lines[0], 200))
+		return a, fmt.Errorf("unexpected answer %q", field.ASCII(lines[0], 200))
 	}
 	if !found {
 		return a, errSpamd // cut off
@@ -179,5 +180,5 @@ func symbolList(s string) string {
 		list = list[:most]
 		list = append(list[:bytes.LastIndexByte(list, ',')+1], "..."...)
 	}
-	return clean(string(list), most+3)
+	return field.ASCII(string(list), most+3)
 }
