@@ -112,27 +112,27 @@ type Draft interface {
 type Submission struct {
 	// Envelope must have at least one recipient, else Commit fails with a
 	// rejection. The store copies it.
-	Envelope *sqmail.Envelope
+	Envelope *sqmail.Envelope `json:"envelope"`
 
 	// Arrived is the message's time of birth. Zero: now.
-	Arrived time.Time
+	Arrived time.Time `json:"arrived,omitzero"`
 
 	// Due is when the message may first be leased. Zero: at once.
-	Due time.Time
+	Due time.Time `json:"due,omitzero"`
 
 	// Held commits the message in the state that Hold makes.
-	Held bool
+	Held bool `json:"held,omitempty"`
 
 	// Journal holds the attempts that were made before, for a message that
 	// comes from another queue. Commit fails if one is at a recipient that the
 	// envelope does not have.
-	Journal []Attempt
+	Journal []Attempt `json:"journal,omitempty"`
 
 	// Replaces names a message that this one takes the place of, as a bounce
 	// does: it is removed in the same durable step, so that after a crash
 	// there is one or the other, never both and never none. Commit fails with
 	// ErrNotFound if it is not in the queue. 0: none.
-	Replaces ID
+	Replaces ID `json:"-"`
 }
 
 // Lease is the right to work on one message, for a time. Its methods are

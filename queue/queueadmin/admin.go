@@ -9,6 +9,7 @@ package queueadmin
 
 import (
 	"context"
+	"io"
 	"iter"
 	"time"
 
@@ -25,4 +26,10 @@ type Admin interface {
 	Retry(ctx context.Context, id queue.ID, at time.Time) error
 	Remove(ctx context.Context, id queue.ID) error
 	Stats() queue.Stats
+}
+
+// Importer is an [Admin] that takes messages of other queues; queue.Queue and
+// [Client] are.
+type Importer interface {
+	Import(ctx context.Context, s queue.Submission, content io.Reader) (queue.ID, error)
 }

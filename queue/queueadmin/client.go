@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/sqmail/sqmail"
 	"github.com/sqmail/sqmail/queue"
 )
 
@@ -43,12 +44,18 @@ func (c *Client) Close() error {
 	return nil
 }
 
+// ErrLost is what a scan ends with when the queue cannot be asked any more: the
+// process has ended, for instance.
+var ErrLost = errors.New("queueadmin: no connection to the queue")
+
+func lost(err error) error { return fmt.Errorf("%w: %w", ErrLost, err) }
+
 // Scan yields the messages in the queue, one at a time as they come.
 func (c *Client) Scan(ctx context.Context) iter.Seq2[*queue.Entry, error] {
 	return func(yield func(*queue.Entry, error) bool) {
 		resp, err := c.do(ctx, http.MethodGet, "/messages")
 		if err != nil {
-			yield(nil, err)
+			yield(nil, lost(err))
 			return
 		}
 		defer resp.Body.Close()
@@ -57,7 +64,7 @@ func (c *Client) Scan(ctx context.Context) iter.Seq2[*queue.Entry, error] {
 			if err := dec.Decode(&l); err == io.EOF {
 				return
 			} else if err != nil {
-				yield(nil, err)
+				yield(nil, lost(err))
 				return
 			}
 			var damaged error
@@ -72,7 +79,8 @@ func (c *Client) Scan(ctx context.Context) iter.Seq2[*queue.Entry, error] {
 }
 
 // Open returns a message; its content is fetched as it is read, and is gone
-// when the message is.
+// when the message is. Reading on where the last read has ended costs no
+// further request.
 func (c *Client) Open(ctx context.Context, id queue.ID) (*queue.Message, error) {
 	resp, err := c.do(ctx, http.MethodGet, "/messages/"+id.String())
 	if err != nil {
@@ -83,42 +91,8 @@ func (c *Client) Open(ctx context.Context, id queue.ID) (*queue.Message, error) 
 	if err := json.NewDecoder(resp.Body).Decode(e); err != nil {
 		return nil, err
 	}
-	return &queue.Message{Entry: e, Content: &content{ctx, c, e}, Closer: io.NopCloser(nil)}, nil
-}
-
-// content reads a message by ranges.
-type content struct {
-	ctx   context.Context
-	c     *Client
-	entry *queue.Entry
-}
-
-func (r *content) ReadAt(p []byte, off int64) (int, error) {
-	if off >= r.entry.Size {
-		return 0, io.EOF
-	}
-	short := int64(len(p)) > r.entry.Size-off
-	if short {
-		p = p[:r.entry.Size-off]
-	}
-	req, err := r.c.request(r.ctx, http.MethodGet, "/messages/"+r.entry.ID.String()+"/content")
-	if err != nil {
-		return 0, err
-	}
-	req.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", off, off+int64(len(p))-1))
-	resp, err := r.c.send(req)
-	if err != nil {
-		return 0, err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusPartialContent {
-		return 0, fmt.Errorf("queueadmin: status %s for a range", resp.Status)
-	}
-	n, err := io.ReadFull(resp.Body, p)
-	if err == nil && short {
-		err = io.EOF
-	}
-	return n, err
+	r := &content{ctx: ctx, c: c, id: id, size: e.Size}
+	return &queue.Message{Entry: e, Content: r, Closer: r}, nil
 }
 
 // Hold keeps a message from being attempted.
@@ -195,6 +169,9 @@ func (c *Client) send(req *http.Request) (*http.Response, error) {
 	var l line
 	if json.NewDecoder(io.LimitReader(resp.Body, 1<<16)).Decode(&l) != nil || l.Error == "" {
 		l.Error = "queueadmin: status " + resp.Status
+	}
+	if resp.StatusCode == http.StatusUnprocessableEntity {
+		return nil, &sqmail.Error{Op: "queue administration", Class: sqmail.Rejection, Err: errors.New(l.Error)}
 	}
 	return nil, errors.New(l.Error)
 }

@@ -20,6 +20,9 @@ import (
 //	POST   /messages/ID/retry      with at=RFC 3339 time, or none for now
 //	DELETE /messages/ID
 //	GET    /stats
+//	POST   /messages               a queue.Submission as a JSON object, LF, the message
+//
+// The last one needs an [Importer]; it is answered with {"id":…}.
 //
 // An error is answered with {"error":…} and status 404 for a message that is
 // not in the queue, 400 for a request that makes no sense, else 500.
@@ -34,6 +37,9 @@ func Handler(q Admin) http.Handler {
 	mux.HandleFunc("POST /messages/{id}/retry", h.onMessage(h.retry))
 	mux.HandleFunc("DELETE /messages/{id}", h.onMessage(h.remove))
 	mux.HandleFunc("GET /stats", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, q.Stats()) })
+	if importer, ok := q.(Importer); ok {
+		mux.Handle("POST /messages", &importHandler{importer})
+	}
 	return mux
 }
 
