@@ -115,6 +115,8 @@ type Config struct {
 
 	badHello               *filter.BadHello
 	badMailFrom, badRcptTo []filter.Rule
+	recipients             []filter.RecipientRule // nil: all exist
+	mailFromRules          filter.Database        // nil: there are none
 }
 
 // Load reads a home, and checks it as a whole. The error is an [*Error] that

@@ -1,10 +1,15 @@
 package control
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"github.com/sqmail/sqmail/filter"
+	"github.com/sqmail/sqmail/filter/compile"
+	"github.com/sqmail/sqmail/filter/policy"
 )
 
 // FilterSettings are what the variables of a service say about the filters
@@ -25,6 +30,18 @@ type FilterSettings struct {
 	// control/badloadertypes (BADLOADERTYPE). The databases are the Config's.
 	MIMETypes   *filter.BadMIMEType
 	LoaderTypes *filter.BadLoaderType
+
+	// Recipients450 answers unknown recipients with 450 instead of 550
+	// (RECIPIENTS450).
+	Recipients450 bool
+
+	// SenderCheck lets relay clients send from addresses of their own alone
+	// (LOCALMFCHECK); nil: from any. Its databases are the Config's.
+	SenderCheck *filter.LocalSender
+
+	// Postgrey is the address, host:port, of a policy server that greylists
+	// (POSTGREY). "": none.
+	Postgrey string
 
 	// GreetDelay is how long the greeting is held back from clients that may
 	// not relay (GREETDELAY).
@@ -50,6 +67,17 @@ var filterVariables = map[string]func(*FilterSettings, string) error{
 	},
 	"TARPITDELAY":   (*FilterSettings).setTarpitDelay,
 	"GREETDELAY":    func(f *FilterSettings, v string) (err error) { f.GreetDelay, err = secondsOf(v); return err },
+	"RECIPIENTS450": func(f *FilterSettings, _ string) error { f.Recipients450 = true; return nil },
+	"LOCALMFCHECK": func(f *FilterSettings, v string) error {
+		f.SenderCheck = new(filter.LocalSender)
+		f.SenderCheck.Check, f.SenderCheck.Domain = filter.ParseSenderCheck(v)
+		return nil
+	},
+	"POSTGREY": func(f *FilterSettings, v string) (err error) {
+		f.Postgrey, err = policy.ParsePostgrey(v)
+		return err
+	},
+	"REPLYMAV":      func(f *FilterSettings, v string) error { return f.setText("SENDERINVALID", v) },
 	"BADMIMETYPE":   (*FilterSettings).setMIMETypes,
 	"BADLOADERTYPE": (*FilterSettings).setLoaderTypes,
 }
@@ -59,7 +87,8 @@ var filterVariables = map[string]func(*FilterSettings, string) error{
 var replyTexts = map[string]string{
 	"REPLY_HELO": "HELO", "REPLY_BADMAILFROM": "BADMAILFROM", "REPLY_BADRCPTTO": "BADRCPTTO",
 	"REPLY_SENDEREXIST": "SENDEREXIST", "REPLY_SENDERENV": "SENDEREXIST",
-	"REPLY_NOGATEWAY": "NOGATEWAY", "REPLY_CONTENT": "CONTENT",
+	"REPLY_NOGATEWAY": "NOGATEWAY", "REPLY_CONTENT": "CONTENT", "REPLY_MAILBOX": "MAILBOX",
+	"REPLY_SENDERINVALID": "SENDERINVALID", "REPLY_MAILFROM": "SENDERINVALID", "REPLY_GREYLISTED": "GREYLISTED",
 }
 
 // set sets what a variable means. known is false for one of no filter.
@@ -151,8 +180,67 @@ func (s *source) signatures(name string, n int) filter.Keys {
 	return keys
 }
 
+// recipients reads which recipients exist. Without a file all do.
+func (s *source) recipients(c *Config) {
+	text, found := s.read("control/recipients")
+	if !found {
+		return
+	}
+	rules, err := filter.ParseRecipients(rules(parseList("control/recipients", text, s.complainOf("control/recipients"))))
+	for _, wrong := range lineErrors(err) {
+		s.fatal("control/recipients", wrong.Line, "%v", wrong.Err)
+	}
+	for i := range rules {
+		rules[i].Locate(c.Home)
+	}
+	c.recipients = append([]filter.RecipientRule{}, rules...)
+}
+
+// mailFromRules reads which addresses relay clients may send from: the text, or
+// else the database that was made of it.
+func (s *source) mailFromRules(c *Config) {
+	const file = "control/mailfromrules"
+	text, found := s.read(file)
+	if !found {
+		if _, cdb := s.stat(file + ".cdb"); cdb {
+			c.mailFromRules = &filter.CDB{Path: filepath.Join(c.Home, file+".cdb")}
+		}
+		return
+	}
+	keys := filter.Keys{}
+	err := compile.MailFromRules(bytes.NewReader(text), func(key, value []byte) error {
+		if _, known := keys[string(key)]; !known { // the first of equal keys counts, as in a cdb
+			keys[string(key)] = bytes.Clone(value)
+		}
+		return nil
+	})
+	for _, wrong := range lineErrors(err) {
+		s.fatal(file, wrong.Line, "%v", wrong.Err)
+	}
+	c.mailFromRules = keys
+}
+
+// lineErrors takes an error of joined *filter.LineErrors apart.
+func lineErrors(err error) (list []*filter.LineError) {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, e := range joined.Unwrap() {
+			list = append(list, lineErrors(e)...)
+		}
+		return list
+	}
+	if e, ok := errors.AsType[*filter.LineError](err); ok {
+		return []*filter.LineError{e}
+	}
+	if err != nil {
+		list = append(list, &filter.LineError{Err: err})
+	}
+	return list
+}
+
 // filterFiles reads the files of the filters.
 func (s *source) filterFiles(c *Config) {
+	s.recipients(c)
+	s.mailFromRules(c)
 	c.BadHello, _ = s.list("badhelo")
 	c.BadMIMETypes = s.signatures("badmimetypes", 9)
 	c.BadLoaderTypes = s.signatures("badloadertypes", 5)
@@ -187,7 +275,18 @@ func (c *Config) Filters(p *Profile, dns filter.Resolver) []filter.Filter {
 	if tarpit := p.Tarpit; tarpit.Count > 0 {
 		list = append(list, &tarpit)
 	}
+	if c.recipients != nil {
+		list = append(list, &filter.Recipients{Rules: c.recipients, Defer: p.Recipients450, Text: text["MAILBOX"]})
+	}
+	if p.SenderCheck != nil {
+		sender := *p.SenderCheck
+		sender.Hosts, sender.Rules, sender.Text = rcptHosts, c.mailFromRules, text["SENDERINVALID"]
+		list = append(list, &sender)
+	}
 	list = append(list, filter.RelaySuffix(p.RelaySuffix), badMailFrom, filter.NewBadRcptTo(c.badRcptTo, text["BADRCPTTO"]))
+	if p.Postgrey != "" {
+		list = append(list, &policy.Postgrey{Client: &policy.Client{Address: p.Postgrey}, Text: text["GREYLISTED"]})
+	}
 	if types := p.MIMETypes; types != nil {
 		mime := *types
 		mime.Types, mime.Text = c.BadMIMETypes, text["CONTENT"]

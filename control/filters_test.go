@@ -54,6 +54,49 @@ func TestFiltersOfVariables(t *testing.T) {
 	}
 }
 
+func TestFiltersOfFiles(t *testing.T) {
+	for _, test := range []struct{ variables, file, text, want string }{
+		{"", "recipients", "!*\n", "rcpthosts recipients relayclient badmailfrom badrcptto"},
+		{"", "recipients", "# nobody\n", "rcpthosts recipients relayclient badmailfrom badrcptto"},
+		{`LOCALMFCHECK="!"`, "mailfromrules", "joe&joe@mx.test\n", "rcpthosts localmfcheck relayclient badmailfrom badrcptto"},
+		{`POSTGREY="127.0.0.1"`, "locals", "mx.test\n", "rcpthosts relayclient badmailfrom badrcptto postgrey"},
+	} {
+		got, _ := filterNames(t, test.variables, map[string]string{"control/" + test.file: test.text})
+		if got != test.want {
+			t.Errorf("%s, %s: %s, want %s", test.variables, test.file, got, test.want)
+		}
+	}
+}
+
+// TestEmptyRecipientsFileKnowsNobody: a file that is there is asked, whatever
+// is in it.
+func TestEmptyRecipientsFileKnowsNobody(t *testing.T) {
+	_, list := filterNames(t, "", map[string]string{"control/recipients": ""})
+	for _, f := range list {
+		if r, ok := f.(*filter.Recipients); ok {
+			s := &filter.Session{Peer: &sqmail.Peer{}, Envelope: new(sqmail.Envelope)}
+			v, err := r.Recipient(t.Context(), s, &sqmail.Recipient{Path: sqmail.PathOf("joe@mx.test")})
+			if err != nil || v.Action != sqmail.ActionReject {
+				t.Errorf("%+v, %v", v, err)
+			}
+			return
+		}
+	}
+	t.Error("there is no filter")
+}
+
+func TestLinesWithoutMeaningAreFatal(t *testing.T) {
+	for file, text := range map[string]string{
+		"control/recipients":    "!*\ndom:\n",
+		"control/mailfromrules": "# rules\nno ampersand\n",
+	} {
+		_, err := LoadFS(fstest.MapFS{"control/me": {Data: []byte("mx.test\n")}, file: {Data: []byte(text)}}, "/nowhere")
+		if err == nil || !strings.Contains(err.Error(), file+":2: ") {
+			t.Errorf("%s: %v", file, err)
+		}
+	}
+}
+
 func TestFilterValues(t *testing.T) {
 	for _, test := range []struct {
 		variable, value string
