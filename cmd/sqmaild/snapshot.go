@@ -124,7 +124,7 @@ func newChain(c *control.Config, p *control.Profile, dns filter.Resolver, log *s
 	return &filter.Chain{
 		Filters: c.Filters(p, dns),
 		NewSession: func(_ context.Context, session *filter.Session) error {
-			session.Relayed = p.RelayClient
+			session.Relayed, session.CertRelayed = p.RelayClient, p.CertRelay
 			return nil
 		},
 		Log: log,
