@@ -16,7 +16,10 @@ import (
 // TestPowerFailsAtEveryStep lives the life, and before and after each of its
 // file operations looks at what a crash would leave, for every kind of loss:
 // what was acknowledged is there, whole; what was finished stays away.
-func TestPowerFailsAtEveryStep(t *testing.T) { synctest.Test(t, powerFailsAtEveryStep) }
+func TestPowerFailsAtEveryStep(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, powerFailsAtEveryStep)
+}
 
 func powerFailsAtEveryStep(t *testing.T) {
 	disk := &crashfs.FS{}
@@ -152,19 +155,20 @@ func TestEveryOperationFails(t *testing.T) {
 		name  string
 		err   error
 		first int
+		step  int
 		last  int // how many operations fail
 	}{
-		{"EIO once", syscall.EIO, 1, 1},
-		{"ENOSPC once", syscall.ENOSPC, 1, 1},
+		{"EIO once", syscall.EIO, 1, 1, 1},
+		{"ENOSPC once", syscall.ENOSPC, 1, 2, 1},
 		// Not when the directories are made: if they cannot be removed after
 		// that has failed, nobody can tell later.
-		{"EIO for a while", syscall.EIO, 10, 7},
-		{"ENOSPC for a while", syscall.ENOSPC, 10, 7},
+		{"EIO for a while", syscall.EIO, 10, 2, 7},
+		{"ENOSPC for a while", syscall.ENOSPC, 11, 2, 7},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			lives, calls := 0, 0
-			for n, more := c.first, true; more && !t.Failed(); n++ {
+			for n, more := c.first, true; more && !t.Failed(); n += c.step {
 				synctest.Test(t, func(t *testing.T) {
 					var l *life
 					l, more = liveWithFailure(t, n, n+c.last, c.err)

@@ -3,6 +3,7 @@ package segstore
 import (
 	"context"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/sqmail/sqmail/queue"
@@ -163,6 +164,10 @@ func (l *lease) write(attempts []queue.Attempt, due time.Time, last bool) error 
 	l.s.index.Lock()
 	retried, at, held := l.l.Retried, l.l.RetryAt, l.s.index.Held(l.l.Slot)
 	l.s.index.Unlock()
+	if retried { // as Store.Retry has done on disk
+		l.journal = slices.Clone(l.journal)
+		journal.SetDue(l.journal, at)
+	}
 	now := journal.Add(l.journal, attempts)
 	st := &state{due: due, attempts: attempts}
 	flags := uint8(flagTried)

@@ -78,15 +78,14 @@ func (s *Store) recover() error {
 	if err := r.build(); err != nil {
 		return err
 	}
-	if err := r.dropEmpty(); err != nil {
-		return err
-	}
+	r.dropEmpty()
 	return r.checkBodies()
 }
 
-// dropEmpty removes segments that were never used in this use: nothing says
-// that their names are durable, unless the checkpoint does. Those are spares.
-func (r *recovery) dropEmpty() error {
+// dropEmpty does away with segments that were never written to in this use:
+// nothing says that their names are durable, unless the checkpoint does. Those
+// are spares.
+func (r *recovery) dropEmpty() {
 	s := r.s
 	for seq, g := range s.segments {
 		if g.end > segmentBody || len(g.tombs) > 0 {
@@ -103,12 +102,9 @@ func (r *recovery) dropEmpty() error {
 			continue
 		}
 		g.f.Close()
-		if err := s.fs.Remove(s.segmentPath(g.number)); err != nil {
-			return err
-		}
 		delete(s.segments, seq)
+		s.doomed = append(s.doomed, g.number) // until then its label is of use
 	}
-	return nil
 }
 
 func raise(n interface {
