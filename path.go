@@ -197,8 +197,7 @@ func ParseAnglePath(s string) (p Path, rest string, err error) {
 	return p, rest, err
 }
 
-// closingBracket returns the index of the first ">" outside quotes and address
-// literals, or -1.
+// closingBracket returns the index of the first ">" outside quotes, or -1.
 func closingBracket(s string) int {
 	quoted := false
 	for i := 1; i < len(s); i++ {
@@ -207,12 +206,6 @@ func closingBracket(s string) int {
 			i++
 		case c == '"':
 			quoted = !quoted
-		case c == '[' && s[i-1] == '@' && !quoted: // in a literal all is as it is
-			end := strings.IndexByte(s[i:], ']')
-			if end < 0 {
-				return -1
-			}
-			i += end
 		case c == '>' && !quoted:
 			return i
 		}

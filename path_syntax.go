@@ -134,9 +134,12 @@ func validTag(s string) bool {
 	return true
 }
 
+// validDcontent takes less than RFC 5321 does, which has no use for the rest:
+// without quotes, "<", ">" and "@" a literal can stand in a path, and in qmail's
+// form of one, without an ambiguity.
 func validDcontent(s string) bool {
 	for i := range len(s) {
-		if c := s[i]; c < '!' || c > '~' || c >= '[' && c <= ']' {
+		if c := s[i]; c < '!' || c > '~' || strings.IndexByte(`[\]"<>@`, c) >= 0 {
 			return false
 		}
 	}
