@@ -88,11 +88,10 @@ func (s *Store) recover() error {
 func (r *recovery) dropEmpty() {
 	s := r.s
 	for seq, g := range s.segments {
-		if g.end > segmentBody || len(g.tombs) > 0 {
+		if _, void := r.voids[seq]; void || g.end > segmentBody || len(g.tombs) > 0 || g.half || g.broken {
 			continue
 		}
-		_, voided := r.voids[seq]
-		if r.known[seq] && !voided && !g.half && !g.broken && len(s.spares) < wantSpares {
+		if r.known[seq] && len(s.spares) < wantSpares {
 			g.sealed = false
 			s.spares = append(s.spares, g)
 			delete(s.segments, seq)
