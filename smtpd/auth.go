@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"github.com/sqmail/sqmail"
@@ -20,7 +21,7 @@ func (s *session) authCommand(arg string) {
 	mechanism, initial, _ := strings.Cut(arg, " ")
 	mechanism = strings.ToUpper(mechanism)
 	switch {
-	case s.set.verifier == nil || s.set.auth == Off:
+	case !s.authPossible():
 		s.bad(replyAuthOff)
 		return
 	case !s.greeted():
@@ -37,20 +38,24 @@ func (s *session) authCommand(arg string) {
 	case mechanism == "":
 		s.bad(replyArgument)
 		return
-	case !s.set.knowsMechanism(mechanism):
+	case !slices.Contains(s.mechanismNames(), mechanism):
 		s.bad(replyMechanism)
 		return
 	case !s.mechanismAllowed(mechanism):
 		s.bad(replyAuthClear)
 		return
 	}
-	exchange, err := auth.Start(s.ctx, s.set.verifier, mechanism, s.helloName(), s.peer)
-	if err != nil {
+	exchange, err := s.startExchange(mechanism)
+	switch {
+	case errors.Is(err, auth.ErrMechanism):
 		s.bad(replyMechanism)
+		return
+	case err != nil:
+		s.authError("", mechanism, err)
 		return
 	}
 	if r, err := s.exchange(exchange, initial); err != nil {
-		s.authError(exchange, mechanism, err)
+		s.authError(exchange.User(), mechanism, err)
 	} else if r.Code != 0 {
 		s.bad(r)
 	} else if !s.closing {
@@ -61,7 +66,7 @@ func (s *session) authCommand(arg string) {
 // exchange leads the dialogue of a mechanism to its end. It returns a reply if
 // the client breaks it off or breaks its rules, and an error from whoever judges
 // the credentials; when the connection is lost it sets s.closing.
-func (s *session) exchange(e *auth.Exchange, initial string) (sqmail.Reply, error) {
+func (s *session) exchange(e Exchange, initial string) (sqmail.Reply, error) {
 	var response []byte
 	if initial != "" {
 		var err error
@@ -113,29 +118,26 @@ func decodeBase64(b []byte) ([]byte, error) {
 }
 
 // authDone is the end of a successful exchange.
-func (s *session) authDone(e *auth.Exchange, mechanism string) {
+func (s *session) authDone(e Exchange, mechanism string) {
 	s.peer.User = e.Identity().Name
 	s.peer.Mechanism = strings.ToLower(mechanism)
 	s.setProtocol(false)
-	s.event(slog.LevelInfo, "authenticated", slog.String("user", clean(s.peer.User)), slog.String("mechanism", s.peer.Mechanism))
+	s.event(slog.LevelInfo, "authenticated", slog.String("mechanism", s.peer.Mechanism))
 	s.say(replyAuthOK)
 }
 
 // authError answers credentials that nobody vouched for. Only what a Verifier
 // calls rejected is told so; everything else is temporary.
-func (s *session) authError(e *auth.Exchange, mechanism string, err error) {
-	r := replyAuthDeferred
-	if errors.Is(err, auth.ErrRejected) {
-		r = replyAuthFailed
-		s.authFailures++
-	}
+func (s *session) authError(user, mechanism string, err error) {
+	r := s.authReply(err)
 	s.event(slog.LevelInfo, "authentication refused",
 		slog.String("condition", "AUTH::"+strings.ToLower(mechanism)),
-		slog.String("user", clean(e.User())), slog.String("reply", r.String()), slog.Any("err", err))
-	if r.Code != replyAuthFailed.Code {
+		slog.String("user", clean(user)), slog.String("reply", printable(r.String(), true)), slog.String("err", clean(err.Error())))
+	if r.Class() != sqmail.Rejection && !errors.Is(err, auth.ErrRejected) {
 		s.say(r)
 		return
 	}
+	s.authFailures++
 	s.pause(s.set.authDelay)
 	if most := s.set.maxAuth; most > 0 && s.authFailures >= most {
 		s.sayLast(replyAuthFailures)
@@ -144,10 +146,49 @@ func (s *session) authError(e *auth.Exchange, mechanism string, err error) {
 	s.say(r)
 }
 
+// authReply is what the client hears of an error. An AuthPolicy has words of
+// its own.
+func (s *session) authReply(err error) sqmail.Reply {
+	e, _ := errors.AsType[*sqmail.Error](err)
+	switch {
+	case s.policy.auth != nil && e != nil && e.Reply.Code >= 400 && e.Reply.Code <= 599 && e.Reply.Class() == e.Class:
+		return e.Reply
+	case errors.Is(err, auth.ErrRejected):
+		return replyAuthFailed
+	}
+	return replyAuthDeferred
+}
+
+// startExchange begins the exchange of a mechanism that is offered.
+func (s *session) startExchange(mechanism string) (Exchange, error) {
+	if p := s.policy.auth; p != nil {
+		return p.StartAuth(s.ctx, s.peer, mechanism)
+	}
+	return auth.Start(s.ctx, s.set.verifier, mechanism, s.helloName(), s.peer)
+}
+
+// authPossible reports whether there is somebody to ask about credentials.
+func (s *session) authPossible() bool {
+	if s.set.auth == Off {
+		return false
+	}
+	if s.policy.auth != nil {
+		return len(s.mechanismNames()) > 0
+	}
+	return s.set.verifier != nil
+}
+
+// mechanismNames are the mechanisms that there are, in capitals.
+func (s *session) mechanismNames() []string {
+	if p := s.policy.auth; p != nil {
+		return upperAll(p.Mechanisms(s.peer))
+	}
+	return s.set.mechanisms
+}
+
 // authOffered reports whether the state of the session allows AUTH.
 func (s *session) authOffered() bool {
-	return s.set.verifier != nil && s.set.auth != Off && !s.authenticated() &&
-		!(s.set.startTLS == Required && s.peer.TLS == nil)
+	return !s.authenticated() && !(s.set.startTLS == Required && s.peer.TLS == nil) && s.authPossible()
 }
 
 // mechanismAllowed reports whether a mechanism may be used on this connection:
@@ -162,7 +203,7 @@ func (s *session) mechanisms() string {
 		return ""
 	}
 	line := ""
-	for _, name := range s.set.mechanisms {
+	for _, name := range s.mechanismNames() {
 		if s.mechanismAllowed(name) {
 			line += " " + name
 		}

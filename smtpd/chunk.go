@@ -81,6 +81,9 @@ type chunkSource struct {
 func (c *chunkSource) final() bool { return c.last }
 
 func (c *chunkSource) Read(p []byte) (int, error) {
+	if len(p) == 0 { // nothing is decided, and no chunk is answered
+		return 0, nil
+	}
 	for {
 		n, err := c.r.Read(p)
 		if n > 0 {
@@ -102,7 +105,7 @@ func (c *chunkSource) Read(p []byte) (int, error) {
 // endLine ends a last line that the client has left open: a message in chunks
 // may end anywhere, but SMTP cannot pass on what does not end with a line.
 func (c *chunkSource) endLine(p []byte) (int, error) {
-	if !c.line || len(p) == 0 {
+	if !c.line {
 		return 0, io.EOF
 	}
 	c.line = false

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"slices"
 	"strconv"
 	"time"
 
@@ -96,22 +97,23 @@ func (s *session) receive(src source) {
 	env := &s.tx.env
 	s.trace(env)
 	b := &body{s: s, src: src}
-	receipt, err := s.handOver(env, b)
+	receipt, each, err := s.handOver(env, b)
 	switch {
 	case b.lost, b.err == errAborted: // by a command that is answered next
 		s.messageLost(env, b)
 	case err != nil:
 		s.refuseMessage(env, b, err)
 	default:
-		s.accepted(env, b, receipt)
+		s.settled(env, b, receipt, each)
 	}
 	s.reset()
 }
 
 // handOver calls the Receiver. The error decides about the message: that of
 // the body, of the Policy's reader or of the Receiver, the first of them; nil
-// means that the Receiver has the message, and that it was read to its end.
-func (s *session) handOver(env *sqmail.Envelope, b *body) (sqmail.Receipt, error) {
+// means that the Receiver has the message, and that it was read to its end. A
+// Receiver that tells recipients apart has its errors in each.
+func (s *session) handOver(env *sqmail.Envelope, b *body) (receipt sqmail.Receipt, each []error, err error) {
 	last := &watched{Reader: b}
 	if p := s.policy.body; p != nil {
 		last.Reader = p.FilterBody(s.ctx, s.peer, env, b)
@@ -119,7 +121,11 @@ func (s *session) handOver(env *sqmail.Envelope, b *body) (sqmail.Receipt, error
 			defer c.Close()
 		}
 	}
-	receipt, err := s.set.receiver.Receive(s.ctx, env, last)
+	if r, ok := s.set.receiver.(LMTPReceiver); ok && s.set.lmtp {
+		receipt, each = receiveEach(s.ctx, r, env, last)
+	} else {
+		receipt, err = s.set.receiver.Receive(s.ctx, env, last)
+	}
 	if err == nil && last.err == nil { // it did not read to the end
 		io.Copy(io.Discard, last)
 	}
@@ -128,12 +134,12 @@ func (s *session) handOver(env *sqmail.Envelope, b *body) (sqmail.Receipt, error
 		verdict = last.err
 	}
 	if verdict == nil || verdict == io.EOF {
-		return receipt, err
+		return receipt, each, err
 	}
-	if err == nil {
+	if err == nil && slices.Contains(each, nil) {
 		s.event(slog.LevelError, "receiver took a message that is refused", slog.String("id", clean(receipt.ID)))
 	}
-	return receipt, verdict
+	return receipt, nil, verdict
 }
 
 // skipLimit is how much more of a refused message is read: as much as a
@@ -197,10 +203,25 @@ func (s *session) replies(b *body) int {
 	return 1
 }
 
-// accepted answers a message that is the Receiver's.
-func (s *session) accepted(env *sqmail.Envelope, b *body, receipt sqmail.Receipt) {
+// settled answers a message that is the Receiver's, for all recipients or for
+// some.
+func (s *session) settled(env *sqmail.Envelope, b *body, receipt sqmail.Receipt, each []error) {
 	s.bads = 0
-	s.event(slog.LevelInfo, "message accepted", s.envelopeAttrs(env, slog.String("id", clean(receipt.ID)), slog.Int64("size", b.size))...)
+	if each == nil || slices.Contains(each, nil) {
+		s.event(slog.LevelInfo, "message accepted", s.envelopeAttrs(env, slog.String("id", clean(receipt.ID)), slog.Int64("size", b.size))...)
+	}
+	r := acceptance(receipt)
+	for i := range s.replies(b) {
+		if i < len(each) && each[i] != nil {
+			s.refuse("message", each[i], pathAttr("from", env.ReversePath), pathAttr("to", env.Recipients[i].Path))
+			continue
+		}
+		s.say(r)
+	}
+}
+
+// acceptance is the reply to a message that a Receiver has taken.
+func acceptance(receipt sqmail.Receipt) sqmail.Reply {
 	at := receipt.Time
 	if at.IsZero() {
 		at = time.Now()
@@ -210,9 +231,7 @@ func (s *session) accepted(env *sqmail.Envelope, b *body, receipt sqmail.Receipt
 	if receipt.ID != "" {
 		r.Text += " qp " + receipt.ID
 	}
-	for range s.replies(b) {
-		s.say(r)
-	}
+	return r
 }
 
 // trace writes our trace field before whatever the Policy has put there.

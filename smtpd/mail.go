@@ -74,10 +74,17 @@ func (s *session) begins(tx *transaction) {
 }
 
 func (s *session) reset() {
-	if s.tx != nil && s.tx.env.SMTPUTF8 {
-		s.setProtocol(false)
+	tx := s.tx
+	if tx == nil {
+		return
 	}
 	s.tx = nil
+	if tx.env.SMTPUTF8 {
+		s.setProtocol(false)
+	}
+	if s.policy.end != nil {
+		s.policy.end.EndTransaction(s.peer, &tx.env)
+	}
 }
 
 var errNoReceiver = &sqmail.Error{Op: "receive", Reply: replyNoReceiver, Err: errors.New("smtpd: Server without Receiver")}

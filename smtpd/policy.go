@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"github.com/sqmail/sqmail"
+	"github.com/sqmail/sqmail/auth"
 )
 
 // Policy decides what a [Server] takes. Its one method is asked about every
@@ -12,8 +13,9 @@ import (
 // relays.
 //
 // A Policy that wants to be asked earlier or later has further methods, those
-// of [SessionPolicy], [ConnectPolicy], [HelloPolicy], [ReversePathPolicy],
-// [DataPolicy] and [BodyPolicy]; the server looks for them once.
+// of [SessionPolicy], [ConnectPolicy], [HelloPolicy], [AuthPolicy],
+// [ReversePathPolicy], [DataPolicy], [BodyPolicy] and [EndPolicy]; the server
+// looks for them once.
 //
 // # Answers
 //
@@ -102,4 +104,49 @@ type BodyPolicy interface {
 	// be returned. If the reader is an io.Closer it is closed when the
 	// Receiver has returned.
 	FilterBody(ctx context.Context, peer *sqmail.Peer, env *sqmail.Envelope, body io.Reader) io.Reader
+}
+
+// AuthPolicy is a [Policy] that authenticates clients by mechanisms of its
+// own. It takes the place of Server.Verifier and Server.Mechanisms; all else
+// that a Server says about AUTH holds.
+type AuthPolicy interface {
+	// Mechanisms names the mechanisms in the order in which they are offered.
+	// It is asked after a hello, and again at AUTH. None: AUTH is not offered.
+	Mechanisms(peer *sqmail.Peer) []string
+
+	// StartAuth begins an exchange by one of the Mechanisms, whose name is in
+	// capitals. An error is answered as one of the Exchange.
+	StartAuth(ctx context.Context, peer *sqmail.Peer, mechanism string) (Exchange, error)
+}
+
+// Exchange is the server's side of one SASL exchange; [*auth.Exchange] is
+// one.
+type Exchange interface {
+	// Next takes the client's response, and returns the next challenge, or
+	// done once the client is authenticated. The first response is nil if the
+	// client gave none with AUTH.
+	//
+	// An error that wraps auth.ErrRejected says that the credentials are
+	// wrong: the client waits for its answer, and may not try for ever. One
+	// that wraps auth.ErrMalformed says that they are none. What the client
+	// hears is the Reply of the first [*sqmail.Error] in the chain, or else
+	// 454.
+	Next(response []byte) (challenge []byte, done bool, err error)
+
+	// Identity is asked for the user's name when Next has said done, and User
+	// after a failure for the name that the client gave, for the log.
+	Identity() auth.Identity
+	User() string
+}
+
+// EndPolicy is a [Policy] that holds things which must be let go.
+type EndPolicy interface {
+	// EndTransaction is called once for each transaction of which
+	// CheckReversePath was, or would have been, asked: when its message is
+	// answered, and when it is refused, reset or broken off.
+	EndTransaction(peer *sqmail.Peer, env *sqmail.Envelope)
+
+	// EndSession is called last, once for each session, if BeginSession has
+	// not refused it.
+	EndSession(peer *sqmail.Peer)
 }

@@ -34,7 +34,7 @@ type Server struct {
 	Greeting string
 
 	// Receiver takes the messages. Nil: the server takes none, and says 451
-	// to MAIL.
+	// to MAIL. See also LMTPReceiver.
 	Receiver sqmail.Receiver
 
 	// Policy decides what is taken. Nil: recipients are taken from

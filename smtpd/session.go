@@ -29,8 +29,9 @@ type session struct {
 	peer   *sqmail.Peer
 	line   []byte // where replies are put together
 
-	base string       // SMTP, ESMTP or LMTP, by the hello; "" before
-	tx   *transaction // nil outside of one
+	began bool         // the Policy has let the session begin
+	base  string       // SMTP, ESMTP or LMTP, by the hello; "" before
+	tx    *transaction // nil outside of one
 
 	pending      []byte // a command that was read in the midst of BDAT chunks
 	bads         int    // bad commands since the last message
@@ -41,6 +42,7 @@ type session struct {
 // run leads the session from greeting to end.
 func (s *session) run() {
 	defer s.rescue()
+	defer s.end()
 	if !s.begin() {
 		return
 	}
@@ -52,6 +54,15 @@ func (s *session) run() {
 			s.bad(r)
 		}
 	}
+}
+
+// end lets the Policy go.
+func (s *session) end() {
+	s.reset()
+	if s.began && s.policy.end != nil {
+		s.policy.end.EndSession(s.peer)
+	}
+	s.began = false
 }
 
 // rescue ends a session in which a Policy or a Receiver has panicked, in words,
@@ -110,6 +121,7 @@ func (s *session) configure() error {
 		}
 		s.policy = stagesOf(own)
 	}
+	s.began = true
 	if p := s.policy.connect; p != nil {
 		return p.CheckConnect(s.ctx, s.peer)
 	}

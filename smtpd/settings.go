@@ -94,9 +94,11 @@ type stages struct {
 	session     SessionPolicy
 	connect     ConnectPolicy
 	hello       HelloPolicy
+	auth        AuthPolicy
 	reversePath ReversePathPolicy
 	data        DataPolicy
 	body        BodyPolicy
+	end         EndPolicy
 }
 
 func stagesOf(p Policy) *stages {
@@ -110,6 +112,8 @@ func stagesOf(p Policy) *stages {
 	st.reversePath, _ = p.(ReversePathPolicy)
 	st.data, _ = p.(DataPolicy)
 	st.body, _ = p.(BodyPolicy)
+	st.auth, _ = p.(AuthPolicy)
+	st.end, _ = p.(EndPolicy)
 	return st
 }
 
@@ -128,20 +132,15 @@ func mechanismsOf(names []string) []string {
 	if names == nil {
 		return []string{"LOGIN", "PLAIN"}
 	}
+	return upperAll(names)
+}
+
+func upperAll(names []string) []string {
 	upper := make([]string, len(names))
 	for i, name := range names {
 		upper[i] = strings.ToUpper(name)
 	}
 	return upper
-}
-
-func (set *settings) knowsMechanism(name string) bool {
-	for _, known := range set.mechanisms {
-		if known == name {
-			return true
-		}
-	}
-	return false
 }
 
 // extension is a set of EHLO keywords that can be hidden.
