@@ -215,3 +215,97 @@ func TestNonsenseIsRefused(t *testing.T) {
 		}
 	}
 }
+
+// importer adds to a store what a queue has.
+type importer struct{ queue.Store }
+
+func (i importer) Import(ctx context.Context, s queue.Submission, r io.Reader) (queue.ID, error) {
+	return queue.Import(ctx, i.Store, s, r)
+}
+
+func TestClientImports(t *testing.T) {
+	store := &memstore.Store{}
+	defer store.Close()
+	c := both(t, importer{store})
+	text := "Subject: {\n\n" + strings.Repeat("a line of text\n", 100_000)
+	born := time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
+	sub := queue.Submission{
+		Envelope: &sqmail.Envelope{ReversePath: sqmail.PathOf("a b@x.test"), Recipients: []sqmail.Recipient{{Path: sqmail.PathOf("joe@y.test")}}},
+		Arrived:  born, Held: true,
+		Journal: []queue.Attempt{{Number: 3, At: born, Status: queue.Failed, Outcome: sqmail.Outcome{Class: sqmail.Rejection, Text: "no\n"}}},
+	}
+	id, err := c.Import(t.Context(), sub, strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := store.Open(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, _ := io.ReadAll(io.NewSectionReader(m.Content, 0, m.Size))
+	if string(got) != text || !m.Held || !m.Arrived.Equal(born) || len(m.Journal) != 1 || m.Journal[0].Outcome.Text != "no\n" {
+		t.Errorf("%d octets, %+v", len(got), m.Entry)
+	}
+	if m.Envelope.ReversePath != sub.Envelope.ReversePath {
+		t.Errorf("sender %v", m.Envelope.ReversePath)
+	}
+	if _, err := c.Import(t.Context(), queue.Submission{Envelope: &sqmail.Envelope{}}, strings.NewReader("x")); sqmail.ClassOf(err) != sqmail.Rejection {
+		t.Errorf("no recipients: %v, want a rejection", err)
+	}
+	broken := errors.New("cannot read")
+	if _, err := c.Import(t.Context(), sub, io.MultiReader(strings.NewReader("half of it"), failingReader{broken})); err == nil {
+		t.Error("a content that broke off: no error")
+	}
+	if n := store.Stats().Held; n != 1 {
+		t.Errorf("%d messages, want one", n)
+	}
+}
+
+type failingReader struct{ err error }
+
+func (r failingReader) Read([]byte) (int, error) { return 0, r.err }
+
+// Reading a message to its end is one request, however small the pieces.
+func TestContentIsReadInOneRequest(t *testing.T) {
+	store := &memstore.Store{}
+	defer store.Close()
+	id := commit(t, store, strings.Repeat("0123456789", 50_000))
+	requests := 0
+	h := queueadmin.Handler(store)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { requests++; h.ServeHTTP(w, r) }))
+	defer server.Close()
+	c := &queueadmin.Client{HTTP: clientOf(server)}
+	m, err := c.Open(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := io.Copy(io.Discard, io.NewSectionReader(m.Content, 0, m.Size))
+	if n != 500_000 || err != nil || requests != 2 {
+		t.Errorf("%d octets, %v, %d requests: want 2", n, err, requests)
+	}
+	var p [5]byte
+	for _, off := range []int64{499_998, 3, 8, 250_000} {
+		n, err := m.Content.ReadAt(p[:], off)
+		want := strings.Repeat("0123456789", 2)[off%10:][:min(5, 500_000-off)]
+		if string(p[:n]) != want || (err == io.EOF) != (n < 5) {
+			t.Errorf("at %d: %q, %v; want %q", off, p[:n], err, want)
+		}
+	}
+	m.Close()
+}
+
+func TestScanTellsThatTheQueueIsLost(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, `{"error":"message 7 is damaged"}`+"\n")
+		w.(http.Flusher).Flush()
+		panic(http.ErrAbortHandler)
+	}))
+	defer server.Close()
+	var errs []error
+	for _, err := range (&queueadmin.Client{HTTP: clientOf(server)}).Scan(t.Context()) {
+		errs = append(errs, err)
+	}
+	if len(errs) != 2 || errors.Is(errs[0], queueadmin.ErrLost) || !errors.Is(errs[1], queueadmin.ErrLost) {
+		t.Errorf("%v", errs)
+	}
+}
