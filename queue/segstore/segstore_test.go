@@ -19,7 +19,7 @@ func open(t *testing.T, dir string, o *segstore.Options) *segstore.Store {
 }
 
 func TestContract(t *testing.T) {
-	queuetest.Run(t, func(t *testing.T) queue.Store { return open(t, t.TempDir(), nil) })
+	queuetest.Run(t, func(t *testing.T) queue.Store { return open(t, t.TempDir(), &segstore.Options{NoDrop: true}) })
 }
 
 func TestContractWithSmallSegments(t *testing.T) {
