@@ -24,17 +24,18 @@ type room struct {
 }
 
 const (
-	bbolt   = "go.etcd.io/bbolt"
-	mdns    = "github.com/miekg/dns"
-	gosmtp  = "github.com/emersion/go-smtp"
-	gosasl  = "github.com/emersion/go-sasl"
-	gocrypt = "github.com/go-crypt/crypt"
-	mime    = "github.com/jhillyerd/enmime/v2"
-	xcrypto = "golang.org/x/crypto"
-	xnet    = "golang.org/x/net"
-	xsys    = "golang.org/x/sys"
-	xtext   = "golang.org/x/text"
-	rapid   = "pgregory.net/rapid"
+	bbolt    = "go.etcd.io/bbolt"
+	mdns     = "github.com/miekg/dns"
+	gosmtp   = "github.com/emersion/go-smtp"
+	gomilter = "github.com/emersion/go-milter"
+	gosasl   = "github.com/emersion/go-sasl"
+	gocrypt  = "github.com/go-crypt/crypt"
+	mime     = "github.com/jhillyerd/enmime/v2"
+	xcrypto  = "golang.org/x/crypto"
+	xnet     = "golang.org/x/net"
+	xsys     = "golang.org/x/sys"
+	xtext    = "golang.org/x/text"
+	rapid    = "pgregory.net/rapid"
 )
 
 // The house. Floors are multiplied by ten; internal packages stand half a
@@ -61,6 +62,7 @@ var house = map[string]room{
 	"delivery":        {floor: 20},
 	"delivery/remote": {floor: 20, modules: []string{gosmtp, gosasl, xnet}},
 	"filter":          {floor: 20},
+	"filter/milter":   {floor: 20, modules: []string{gomilter}},
 	"filter/greylist": {floor: 20, modules: []string{bbolt}},
 	"pop3":            {floor: 20, modules: []string{gosasl}},
 	"qmqp":            {floor: 20},
