@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -30,10 +31,17 @@ type Server struct {
 	// sends the client away: with -ERR [SYS/PERM] if it is a rejection, else
 	// with -ERR [SYS/TEMP].
 	//
-	// Of the Server that it returns Addr, Name, Log, ForPeer, the timeouts and
-	// the limits of connections are not used. It should return the same few
+	// Of the Server that it returns Addr, Name, Log, ForPeer, ProxyFrom, the
+	// timeouts and the limits of connections are not used. It should return the same few
 	// Servers again and again.
 	ForPeer func(ctx context.Context, peer *sqmail.Peer) (*Server, error)
+
+	// ProxyFrom lists the proxies in front of this server, such as
+	// "10.0.0.5/32". Each of their connections must begin with a PROXY header,
+	// version 1 or 2, before TLS and all else; the addresses that it tells
+	// hold for limits and logs. It is not believed from others. Nil: there are
+	// no proxies.
+	ProxyFrom []netip.Prefix
 
 	// HostName is the name of this host in APOP's timestamp. "": "localhost".
 	HostName string
@@ -163,6 +171,7 @@ func (s *Server) serving() *serve.Server {
 			s.engine.Name = "pop3"
 		}
 		s.engine.Handler = s.handle
+		s.engine.Preamble = serve.ProxyHeader(s.ProxyFrom)
 		s.engine.Refuse = func(c *serve.Conn, _ error) { c.WriteString(replyTooMany) }
 		s.engine.TLSConfig = s.TLSConfig
 		s.engine.Limits = serve.Limits{Total: s.MaxConnections, PerAddress: s.MaxPerAddress, PerPrefix: s.MaxPerNetwork}

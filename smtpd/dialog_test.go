@@ -91,6 +91,7 @@ var options = map[string]func(*smtpd.Server){
 	"AUTH first":       func(s *smtpd.Server) { s.Authentication = smtpd.Required },
 	"CRAM-MD5":         func(s *smtpd.Server) { s.Mechanisms = []string{"cram-md5"} },
 	"cleartext AUTH":   func(s *smtpd.Server) { s.CleartextAuth = true },
+	"behind a proxy":   func(s *smtpd.Server) { s.ProxyFrom = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")} },
 	"from afar":        func(s *smtpd.Server) { s.ForPeer = fromAfar },
 	"accept all":       func(s *smtpd.Server) { s.Policy = smtpd.AcceptAll },
 	"classic replies":  func(s *smtpd.Server) { s.ClassicReplies = true },

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -41,7 +42,8 @@ type Server struct {
 	// authenticated sessions and from clients with a loopback address; all
 	// others are refused with 550 5.7.1, and so are those whose address is not
 	// known. To take everything, say so: AcceptAll. Behind a proxy on the
-	// same host, which gives all clients its own address, a Policy is needed.
+	// same host, which gives all clients its own address, ProxyFrom or a
+	// Policy is needed.
 	Policy Policy
 
 	// ForPeer, if not nil, is asked for the Server whose settings serve a
@@ -50,10 +52,17 @@ type Server struct {
 	// client. Nil with a nil error: this Server. An error refuses the
 	// connection, as CheckConnect does.
 	//
-	// Of the Server that it returns Addr, Name, Log, ForPeer and the limits of
-	// connections are not used, nor is TLSConfig for implicit TLS. It should
+	// Of the Server that it returns Addr, Name, Log, ForPeer, ProxyFrom and the
+	// limits of connections are not used, nor is TLSConfig for implicit TLS. It should
 	// return the same few Servers again and again.
 	ForPeer func(ctx context.Context, peer *sqmail.Peer) (*Server, error)
+
+	// ProxyFrom lists the proxies in front of this server, such as
+	// "10.0.0.5/32". Each of their connections must begin with a PROXY header,
+	// version 1 or 2, before TLS and all else; the addresses that it tells
+	// hold for limits, logs and Policy. It is not believed from others. Nil:
+	// there are no proxies.
+	ProxyFrom []netip.Prefix
 
 	// TLSConfig is the server's side of TLS. Nil: no TLS. Versions before
 	// TLS 1.2 are refused unless its MinVersion allows them.
@@ -248,6 +257,7 @@ func (s *Server) running() *serve.Server {
 		s.engine.Name = orDefault(s.Name, "smtpd")
 		s.engine.Handler = s.serve
 		s.engine.Refuse = refuseConn
+		s.engine.Preamble = serve.ProxyHeader(s.ProxyFrom)
 		s.engine.TLSConfig = s.TLSConfig
 		s.engine.Limits = serve.Limits{Total: s.MaxConnections, PerAddress: s.MaxPerAddress, PerPrefix: s.MaxPerNetwork}
 		s.engine.Timeouts = s.settings().timeouts
