@@ -62,18 +62,53 @@ func runDir(home string) string   { return filepath.Join(home, "queue", "run") }
 func openQueue(ctx context.Context, home string) (adminCloser, error) {
 	socket, done, err := shortPath(runDir(home), "admin")
 	if err == nil {
-		defer done()
 		if c, err := queueadmin.Dial(ctx, socket); err == nil {
-			return c, nil
+			return &runningQueue{c, done}, nil
 		}
+		done()
 	}
-	return segstore.Open(queueDir(home), &segstore.Options{NoDrop: true})
+	store, err := segstore.Open(queueDir(home), &segstore.Options{NoDrop: true})
+	if err != nil {
+		return nil, fmt.Errorf("queue: %w", err)
+	}
+	return &stoppedQueue{store, home}, nil
 }
 
 // adminCloser is a queue to look at and to act on.
 type adminCloser interface {
 	queueadmin.Admin
+	queueadmin.Importer
 	io.Closer
+}
+
+// runningQueue is the queue of a daemon.
+type runningQueue struct {
+	*queueadmin.Client
+	done func()
+}
+
+// Close ends the connection.
+func (q *runningQueue) Close() error {
+	defer q.done()
+	return q.Client.Close()
+}
+
+// stoppedQueue is the queue of a home whose daemon is not running.
+type stoppedQueue struct {
+	*segstore.Store
+	home string
+}
+
+// Import puts a message of another queue into the store.
+func (q *stoppedQueue) Import(ctx context.Context, s queue.Submission, content io.Reader) (queue.ID, error) {
+	return queue.Import(ctx, q.Store, s, content)
+}
+
+// Close closes the store. What root has made there is given to whom the home's
+// queue belongs to: else the daemon, which runs as that user, could not open
+// it.
+func (q *stoppedQueue) Close() error {
+	return errors.Join(q.Store.Close(), giveQueueToOwner(q.home))
 }
 
 // withQueue parses a queue command's flags and arguments, message numbers, and

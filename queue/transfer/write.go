@@ -136,6 +136,9 @@ func submissionOf(e *queue.Entry) queue.Submission {
 	return queue.Submission{Envelope: &env, Arrived: e.Arrived, Due: e.Due, Held: e.Held, Journal: e.Journal}
 }
 
+// Err returns the error of the stream, nil if it can be written to.
+func (w *Writer) Err() error { return w.err }
+
 // Close writes the end of the stream; it does not close what it writes to.
 func (w *Writer) Close() error {
 	w.begin()
