@@ -222,8 +222,11 @@ func (l *link) mail(ctx context.Context) (sqmail.Verdict, error) {
 	env, peer := l.envelope(), l.s.Peer
 	l.inMessage = true
 	act, err := l.command(ctx, func() (*milter.Action, error) {
-		err := l.ms.Macros(milter.CodeMail, macros("i", peer.Session, "{auth_authen}", peer.User, "{auth_type}", peer.Mechanism,
-			"{mail_addr}", env.ReversePath.String())...)
+		set := macros("i", peer.Session, "{mail_addr}", env.ReversePath.String())
+		if peer.User != "" {
+			set = append(set, macros("{auth_authen}", peer.User, "{auth_type}", peer.Mechanism)...)
+		}
+		err := l.ms.Macros(milter.CodeMail, set...)
 		if err != nil {
 			return nil, err
 		}

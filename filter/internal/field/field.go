@@ -1,6 +1,8 @@
 // Package field makes header fields and log lines of text that others wrote.
 package field
 
+import "strings"
+
 // maxValue is the longest value of a field, in octets.
 const maxValue = 8 << 10
 
@@ -17,7 +19,7 @@ func Append(dst []byte, name, value string) []byte {
 		switch {
 		case c == '\r' && i+1 < len(value) && value[i+1] == '\n':
 			continue
-		case c == '\n' && i+2 < len(value) && (value[i+1] == ' ' || value[i+1] == '\t') && value[i+2] > ' ' && value[i+2] != 0x7f:
+		case c == '\n' && folds(value[i+1:]):
 		case c == '\t':
 		case c < ' ' || c == 0x7f:
 			c = ' '
@@ -25,6 +27,13 @@ func Append(dst []byte, name, value string) []byte {
 		dst = append(dst, c)
 	}
 	return append(dst, '\n')
+}
+
+// folds reports whether s begins with blanks, and has something else in its
+// first line.
+func folds(s string) bool {
+	text := strings.TrimLeft(s, " \t")
+	return text != s && text != "" && text[0] > ' ' && text[0] != 0x7f
 }
 
 // ValidName reports whether s is the name of a field (RFC 5322, 2.2), and not

@@ -12,6 +12,7 @@ func TestAppendMakesOneField(t *testing.T) {
 		{"X-A", "b", "X-A: b\n"},
 		{"X-A", "", "X-A: \n"},
 		{"X-A", "a\n b\r\n\tc", "X-A: a\n b\n\tc\n"},
+		{"X-A", "a\r\n\t b\n  \tc", "X-A: a\n\t b\n  \tc\n"},
 		{"X-A", "a\nX-Evil: b", "X-A: a X-Evil: b\n"},
 		{"X-A", "a\n\nb", "X-A: a  b\n"},
 		{"X-A", "a\n \n b", "X-A: a  \n b\n"},
