@@ -40,6 +40,8 @@ var (
 	replyNoRelay       = say(550, 5, 7, 1, "relaying denied")
 	replyNoReceiver    = say(451, 4, 3, 0, "no mail is taken here now")
 
+	replyXClient = say(550, 5, 7, 1, "XCLIENT is not for you")
+
 	replyTLSFirst = say(530, 5, 7, 0, "STARTTLS first")
 	replyTLSReady = say(220, 2, 0, 0, "ready for TLS")
 	replyTLSOn    = say(503, 5, 5, 1, "TLS is on")

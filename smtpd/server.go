@@ -64,6 +64,13 @@ type Server struct {
 	// there are no proxies.
 	ProxyFrom []netip.Prefix
 
+	// XCLIENTFrom lists the hosts that may tell with XCLIENT who their client
+	// is: address, name, and the user whom they have authenticated (mechanism
+	// "xclient"). All are believed; the session begins anew, asks ForPeer and
+	// Policy again, and holds the client's certificate for the proxy's. Limits
+	// of connections count the proxy. Others hear 550. Nil: nobody may.
+	XCLIENTFrom []netip.Prefix
+
 	// TLSConfig is the server's side of TLS. Nil: no TLS. Versions before
 	// TLS 1.2 are refused unless its MinVersion allows them.
 	TLSConfig *tls.Config

@@ -29,9 +29,11 @@ type session struct {
 	peer   *sqmail.Peer
 	line   []byte // where replies are put together
 
-	began bool         // the Policy has let the session begin
-	base  string       // SMTP, ESMTP or LMTP, by the hello; "" before
-	tx    *transaction // nil outside of one
+	trusted bool         // may name its client with XCLIENT
+	relayed bool         // has done so
+	began   bool         // the Policy has let the session begin
+	base    string       // SMTP, ESMTP or LMTP, by the hello; "" before
+	tx      *transaction // nil outside of one
 
 	pending      []byte // a command that was read in the midst of BDAT chunks
 	bads         int    // bad commands since the last message
@@ -94,9 +96,12 @@ func (s *session) begin() bool {
 		s.lineError(err)
 		return false
 	}
-	s.sayPlain(220, s.helloName()+" "+s.set.greeting)
+	s.trusted = s.mayXClient()
+	s.greet()
 	return true
 }
+
+func (s *session) greet() { s.sayPlain(220, s.helloName()+" "+s.set.greeting) }
 
 func (s *session) implicitTLS() bool { return s.peer.TLS != nil }
 

@@ -3,6 +3,7 @@ package smtpd
 import (
 	"context"
 	"crypto/tls"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -47,6 +48,8 @@ type settings struct {
 	maxRecipients, maxHops int
 	maxBad, maxAuth        int
 
+	xclientFrom []netip.Prefix
+
 	authDelay, greetDelay time.Duration
 	timeouts              serve.Timeouts
 }
@@ -70,8 +73,8 @@ func (s *Server) settings() *settings {
 			maxRecipients: limit(s.MaxRecipients, defaultMaxRecipient),
 			maxHops:       limit(s.MaxHops, defaultMaxHops), maxBad: limit(s.MaxBadCommands, defaultMaxBad),
 			maxAuth: limit(s.MaxAuthFailures, defaultMaxAuth), authDelay: limit(s.AuthFailureDelay, defaultAuthDelay),
-			greetDelay: s.GreetDelay,
-			timeouts:   serve.Timeouts{Idle: s.IdleTimeout, Body: s.BodyTimeout, MinRate: s.MinRate, Write: s.WriteTimeout},
+			greetDelay: s.GreetDelay, xclientFrom: s.XCLIENTFrom,
+			timeouts: serve.Timeouts{Idle: s.IdleTimeout, Body: s.BodyTimeout, MinRate: s.MinRate, Write: s.WriteTimeout},
 		}
 	})
 	return s.made

@@ -45,10 +45,10 @@ func (s *session) forget() {
 }
 
 // certified looks at the client's certificate. Only one that has been verified
-// can prove anything.
+// can prove anything, and nothing for clients behind a proxy that has it.
 func (s *session) certified() {
 	state := s.peer.TLS
-	if s.set.certificate == nil || state == nil || len(state.VerifiedChains) == 0 {
+	if s.relayed || s.set.certificate == nil || state == nil || len(state.VerifiedChains) == 0 {
 		return
 	}
 	if user := s.set.certificate(state); user != "" {

@@ -49,6 +49,8 @@ func verbOf(name []byte) verb {
 		return verb{(*session).quit, none}
 	case "AUTH":
 		return verb{(*session).authCommand, required}
+	case "XCLIENT":
+		return verb{(*session).xclient, required}
 	case "STARTTLS":
 		return verb{(*session).startTLS, none}
 	case "EXPN", "ETRN", "TURN", "ATRN", "SEND", "SOML", "SAML":
@@ -157,6 +159,9 @@ func (s *session) extensions() []string {
 		if s.offers(e.bit) {
 			lines = append(lines, e.keyword)
 		}
+	}
+	if s.trusted {
+		lines = append(lines, xclientKeyword)
 	}
 	return append(lines, "SIZE "+strconv.FormatInt(s.set.maxMessage, 10)) // 0: no limit
 }

@@ -1,0 +1,80 @@
+package smtpd_test
+
+import (
+	"context"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/sqmail/sqmail"
+	"github.com/sqmail/sqmail/smtpd"
+	"github.com/sqmail/sqmail/smtpd/smtpdtest"
+)
+
+// loopbackOnly lets nobody in who is not on this host.
+type loopbackOnly struct{}
+
+func (loopbackOnly) CheckConnect(_ context.Context, peer *sqmail.Peer) error {
+	if peer.Remote.Addr().IsLoopback() {
+		return nil
+	}
+	return reject(550, "not you")
+}
+
+func (loopbackOnly) CheckRecipient(context.Context, *sqmail.Peer, *sqmail.Envelope, *sqmail.Recipient) error {
+	return nil
+}
+
+// TestXClientAttributes: what the proxy says stands in the Peer when the
+// Policy is asked about the connection, and in the trace field.
+func TestXClientAttributes(t *testing.T) {
+	for _, tc := range []struct {
+		attributes, remote, local, name, user, hello string
+	}{
+		{"ADDR=192.0.2.7 PORT=99 DESTADDR=203.0.113.1 DESTPORT=587", "192.0.2.7:99", "203.0.113.1:587", "", "", ""},
+		{"ADDR=IPV6:2001:db8::7", "[2001:db8::7]:0", "", "", "", ""},
+		{"ADDR=ipv6:::ffff:192.0.2.7 NAME=[TEMPUNAVAIL]", "192.0.2.7:0", "", "", "", ""},
+		{"ADDR=[UNAVAILABLE] PORT=[UNAVAILABLE]", "invalid AddrPort", "", "", "", ""},
+		{"NAME=Client.Example.ORG. ADDR=192.0.2.7 HELO=c+2B PROTO=SMTP", "192.0.2.7:0", "", "client.example.org", "", "c+"},
+		{"LOGIN=joe+20doe ADDR=192.0.2.7", "192.0.2.7:0", "", "", "joe doe", ""},
+		{"LOGIN=[unavailable] ADDR=192.0.2.7", "192.0.2.7:0", "", "", "", ""},
+	} {
+		var r smtpdtest.Recorder
+		var seen sqmail.Peer
+		server := smtpdtest.NewServer(t, &r, func(s *smtpd.Server) {
+			s.XCLIENTFrom = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}
+			s.Policy = seeing{&seen}
+		})
+		c := server.Dial(t)
+		c.Do("XCLIENT "+tc.attributes, 220)
+		remote, local := seen.Remote.String(), seen.Local.String()
+		if tc.local == "" {
+			local = ""
+		}
+		if remote != tc.remote || local != tc.local || seen.Name != tc.name || seen.User != tc.user || seen.Hello != tc.hello {
+			t.Errorf("%s: %+v", tc.attributes, seen)
+		}
+		c.Do("EHLO c", 250)
+		c.Mail("a@example.org", "b@example.test", "x\n")
+		trace := string(r.Messages()[0].Envelope.Header)
+		protocol := "ESMTP;"
+		if tc.user != "" {
+			protocol = "ESMTPA;"
+		}
+		if !strings.Contains(trace, " with "+protocol) || tc.name != "" && !strings.Contains(trace, "from "+tc.name+" (HELO c)") {
+			t.Errorf("%s: %s", tc.attributes, trace)
+		}
+	}
+}
+
+// seeing notes the peer of the last connection.
+type seeing struct{ peer *sqmail.Peer }
+
+func (p seeing) CheckConnect(_ context.Context, peer *sqmail.Peer) error {
+	*p.peer = *peer
+	return nil
+}
+
+func (seeing) CheckRecipient(context.Context, *sqmail.Peer, *sqmail.Envelope, *sqmail.Recipient) error {
+	return nil
+}
