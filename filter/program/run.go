@@ -29,9 +29,8 @@ func environ(env []string) []string {
 // after grace SIGKILL.
 func prepare(ctx context.Context, grace time.Duration, path string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, path, args...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.WaitDelay = cmp.Or(grace, defaultGrace)
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+	ownGroup(cmd)
 	return cmd
 }
 
@@ -42,7 +41,7 @@ var errTookTooLong = errors.New("it ran for too long")
 func wait(ctx context.Context, cmd *exec.Cmd) (code int, err error) {
 	err = cmd.Wait()
 	if ctx.Err() != nil {
-		syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // what did not heed SIGTERM
+		killGroup(cmd) // what did not heed SIGTERM
 	}
 	if cmd.ProcessState == nil {
 		return 0, err
