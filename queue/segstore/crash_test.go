@@ -57,7 +57,7 @@ func powerFailsAtEveryStep(t *testing.T) {
 type aftermath int
 
 const (
-	drain      aftermath = 2 // the queue is emptied, and power fails then
+	drain      aftermath = 2  // the queue is emptied, and power fails then
 	crashAgain aftermath = 11 // power fails again just after; and so are multiples
 )
 

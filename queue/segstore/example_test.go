@@ -4,46 +4,77 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log"
 	"os"
-	"path/filepath"
+	"strings"
+	"time"
 
 	"github.com/sqmail/sqmail"
 	"github.com/sqmail/sqmail/queue"
 	"github.com/sqmail/sqmail/queue/segstore"
 )
 
-// What Commit has answered for is there when the store is opened again, however
-// the process ended.
 func Example() {
-	home, _ := os.MkdirTemp("", "segstore")
-	defer os.RemoveAll(home)
-	ctx, dir := context.Background(), filepath.Join(home, "queue")
+	ctx := context.Background()
+	dir, err := os.MkdirTemp("", "queue")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
 
 	store, err := segstore.Open(dir, nil)
 	if err != nil {
-		fmt.Println(err)
-		return
+		log.Fatal(err)
 	}
-	draft, _ := store.Begin(ctx)
+	draft, err := store.Begin(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
 	io.WriteString(draft, "Subject: hello\n\nworld\n")
 	id, err := draft.Commit(ctx, queue.Submission{Envelope: &sqmail.Envelope{
 		ReversePath: sqmail.PathOf("joe@example.org"),
 		Recipients:  []sqmail.Recipient{{Path: sqmail.PathOf("ann@example.net")}},
 	}})
-	fmt.Println("accepted:", err)
+	fmt.Println("message", id, err) // from here on no loss of power can take it away
 	store.Close()
 
-	store, _ = segstore.Open(dir, nil)
-	defer store.Close()
-	m, err := store.Open(ctx, id)
+	store, err = segstore.Open(dir, nil)
 	if err != nil {
-		fmt.Println(err)
-		return
+		log.Fatal(err)
 	}
-	defer m.Close()
-	text, _ := io.ReadAll(io.NewSectionReader(m.Content, 0, m.Size))
-	fmt.Printf("%s, %q\n", m.Envelope.Recipients[0].Path, text)
+	defer store.Close()
+	lease, err := store.Lease(ctx, time.Minute)
+	if err != nil {
+		log.Fatal(err)
+	}
+	content := io.NewSectionReader(lease.Content(), 0, lease.Entry().Size)
+	text, _ := io.ReadAll(content)
+	fmt.Print(string(text))
+	fmt.Println(lease.Done(ctx, nil))
 	// Output:
-	// accepted: <nil>
-	// ann@example.net, "Subject: hello\n\nworld\n"
+	// message 1 <nil>
+	// Subject: hello
+	//
+	// world
+	// <nil>
+}
+
+// A program leaves a message for a daemon that may be running or not.
+func ExampleSubmit() {
+	dir, err := os.MkdirTemp("", "queue")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	store, err := segstore.Open(dir, nil) // the daemon, once, to make the directory
+	if err != nil {
+		log.Fatal(err)
+	}
+	store.Close()
+
+	err = segstore.Submit(context.Background(), dir, queue.Submission{Envelope: &sqmail.Envelope{
+		Recipients: []sqmail.Recipient{{Path: sqmail.PathOf("postmaster@example.org")}},
+	}}, strings.NewReader("Subject: the disk is full\n\n"))
+	fmt.Println(err)
+	// Output: <nil>
 }
