@@ -24,7 +24,8 @@
 // RFC 5321 (SMTP), 1870 (SIZE), 2034 (enhanced status codes), 2920
 // (PIPELINING), 3030 (CHUNKING, without BINARYMIME), 3207 (STARTTLS), 3461
 // (DSN), 3848 (trace keywords), 4954 (AUTH), 6152 (8BITMIME), 6531 (SMTPUTF8),
-// 8314 (implicit TLS), 8689 (REQUIRETLS), and RFC 2033 (LMTP) with
+// 8314 (implicit TLS), 8689 (REQUIRETLS), 9422 (LIMITS), PROXY headers,
+// Postfix's XCLIENT, and RFC 2033 (LMTP) with
 // [Server.LMTP].
 //
 // Package smtpdtest starts servers in tests.

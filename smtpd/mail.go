@@ -31,6 +31,10 @@ func (s *session) mail(arg string) {
 		return
 	case s.refuseForTLS() || s.refuseForAuth():
 		return
+	case s.set.maxTransactions > 0 && s.transactions >= s.set.maxTransactions:
+		s.event(slog.LevelInfo, "refused", slog.String("condition", "SNDR::Toomany_Messages"))
+		s.sayLast(replyTransactions)
+		return
 	case s.set.receiver == nil:
 		s.refuse("reverse-path", errNoReceiver)
 		return
@@ -68,6 +72,7 @@ func (s *session) mail(arg string) {
 // begins enters a transaction, reset drops it.
 func (s *session) begins(tx *transaction) {
 	s.tx = tx
+	s.transactions++
 	if tx.env.SMTPUTF8 {
 		s.setProtocol(true)
 	}

@@ -64,6 +64,7 @@ var (
 	replyBug          = say(421, 4, 3, 0, "internal error")
 	replyBadCommands  = say(421, 4, 7, 0, "too many bad commands")
 	replyAuthFailures = say(421, 4, 7, 0, "too many failed authentications")
+	replyTransactions = say(421, 4, 5, 3, "enough messages for one session")
 	replyTooMany      = say(421, 4, 7, 0, "too many connections")
 	replyEarly        = say(554, 5, 5, 1, "you spoke before the greeting")
 )

@@ -136,8 +136,14 @@ type Server struct {
 
 	// MaxRecipients is the number of RCPT commands in a transaction that are
 	// looked at; further ones hear 452, and so do those beyond 256 octets for
-	// each of that number. 0: 1000. Negative: no limit.
+	// each of that number. 0: 1000. Negative: no limit. A number that is not
+	// the default is announced (LIMITS RCPTMAX, RFC 9422).
 	MaxRecipients int
+
+	// MaxTransactions is the number of MAIL commands of a session that begin a
+	// transaction; the next one hears 421, and the session is closed. It is
+	// announced (LIMITS MAILMAX, RFC 9422). 0 or negative: no limit.
+	MaxTransactions int
 
 	// MaxHops is the number of Received and Delivered-To fields at which a
 	// message is refused as looping. 0: 100. Negative: no limit.

@@ -38,6 +38,7 @@ type session struct {
 	pending      []byte // a command that was read in the midst of BDAT chunks
 	bads         int    // bad commands since the last message
 	authFailures int
+	transactions int  // begun so far
 	closing      bool // no further command is read
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"net/netip"
+	"strconv"
 	"strings"
 	"time"
 
@@ -46,7 +47,9 @@ type settings struct {
 	// In these 0 means no limit.
 	maxMessage             int64
 	maxRecipients, maxHops int
+	maxTransactions        int
 	maxBad, maxAuth        int
+	limits                 string // as EHLO says them
 
 	xclientFrom []netip.Prefix
 
@@ -70,14 +73,27 @@ func (s *Server) settings() *settings {
 			lmtp:          s.LMTP, loose: s.LooseSyntax, traceFor: s.TraceFor,
 			style: replyStyle{classic: s.ClassicReplies}, hidden: hiddenOf(s.Hide), bareLF: s.BareLF,
 			maxMessage:    limit(s.MaxMessageBytes, defaultMaxMessage),
-			maxRecipients: limit(s.MaxRecipients, defaultMaxRecipient),
-			maxHops:       limit(s.MaxHops, defaultMaxHops), maxBad: limit(s.MaxBadCommands, defaultMaxBad),
+			maxRecipients: limit(s.MaxRecipients, defaultMaxRecipient), maxTransactions: max(0, s.MaxTransactions),
+			limits:  limitsOf(s),
+			maxHops: limit(s.MaxHops, defaultMaxHops), maxBad: limit(s.MaxBadCommands, defaultMaxBad),
 			maxAuth: limit(s.MaxAuthFailures, defaultMaxAuth), authDelay: limit(s.AuthFailureDelay, defaultAuthDelay),
 			greetDelay: s.GreetDelay, xclientFrom: s.XCLIENTFrom,
 			timeouts: serve.Timeouts{Idle: s.IdleTimeout, Body: s.BodyTimeout, MinRate: s.MinRate, Write: s.WriteTimeout},
 		}
 	})
 	return s.made
+}
+
+// limitsOf is what EHLO says of limits that a client would not expect (RFC
+// 9422).
+func limitsOf(s *Server) (text string) {
+	if s.MaxRecipients > 0 {
+		text += " RCPTMAX=" + strconv.Itoa(s.MaxRecipients)
+	}
+	if s.MaxTransactions > 0 {
+		text += " MAILMAX=" + strconv.Itoa(s.MaxTransactions)
+	}
+	return text
 }
 
 func orDefault[T comparable](value, def T) T {
@@ -156,6 +172,7 @@ const (
 	extUTF8
 	extDSN
 	extRequireTLS
+	extLimits
 )
 
 // extensionKeywords is the order in which EHLO tells them.
@@ -169,6 +186,7 @@ var extensionKeywords = []struct {
 	{extUTF8, "SMTPUTF8"},
 	{extDSN, "DSN"},
 	{extRequireTLS, "REQUIRETLS"},
+	{extLimits, "LIMITS"},
 }
 
 func hiddenOf(keywords []string) (hidden extension) {
@@ -191,6 +209,8 @@ func (s *session) offers(e extension) bool {
 		return !s.set.style.classic
 	case e == extRequireTLS: // RFC 8689, 2
 		return s.peer.TLS != nil
+	case e == extLimits:
+		return s.set.limits != ""
 	}
 	return true
 }

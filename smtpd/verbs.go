@@ -156,7 +156,11 @@ func (s *session) extensions() []string {
 		lines = append(lines, "AUTH"+names)
 	}
 	for _, e := range extensionKeywords {
-		if s.offers(e.bit) {
+		switch {
+		case !s.offers(e.bit):
+		case e.bit == extLimits:
+			lines = append(lines, e.keyword+s.set.limits)
+		default:
 			lines = append(lines, e.keyword)
 		}
 	}

@@ -38,7 +38,7 @@ func (s *session) xclient(arg string) {
 	proxy := s.peer.Remote
 	s.end()
 	*s.peer = peer
-	s.relayed, s.base, s.bads, s.authFailures = true, "", 0, 0
+	s.relayed, s.base, s.bads, s.authFailures, s.transactions = true, "", 0, 0, 0
 	s.setProtocol(false)
 	s.set = s.srv.settings()
 	s.conn.SetTimeouts(s.set.timeouts)
