@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/mail"
 	"net/smtp"
@@ -14,6 +15,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/sqmail/sqmail/queue/transfer"
 )
 
 var (
@@ -137,9 +140,15 @@ func sendOne(c *smtp.Client, to, text string) error {
 func (l *load) missing(h *home) []string {
 	h.t.Helper()
 	found := h.delivered()
-	for _, id := range h.queued() {
-		text := h.run("", "queue", "cat", "-home", h.dir, id)
-		found[verified(h.t, "queue message "+id, text)]++
+	for item, err := range transfer.Read(strings.NewReader(h.run("", "queue", "export", "-home", h.dir, "-all"))) {
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		text, err := io.ReadAll(item.Content)
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		found[verified(h.t, "queue message "+item.Name, string(text))]++
 	}
 	var lost []string
 	for id := range l.acked {
