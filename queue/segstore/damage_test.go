@@ -146,6 +146,23 @@ func TestADamagedSegmentOrForeignFileIsPutAside(t *testing.T) {
 	}
 }
 
+func TestAStoreOfANewerVersionIsLeftAlone(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, segstore.Quiet())
+	put(t, s, "x\n", queue.Submission{Envelope: dropEnvelope("1")})
+	s.Close()
+	name := segment(t, dir)
+	before, _ := os.ReadFile(name)
+	copy(before, segstore.NewerLabel())
+	os.WriteFile(name, before, 0o600)
+	if s, err := segstore.Open(dir, segstore.Quiet()); err == nil || !strings.Contains(err.Error(), "newer version") {
+		t.Errorf("got %v, %v", s, err)
+	}
+	if after, _ := os.ReadFile(name); !bytes.Equal(before, after) {
+		t.Error("the segment was changed")
+	}
+}
+
 func TestALostSegmentIsTold(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir, segstore.Quiet())

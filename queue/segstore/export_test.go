@@ -2,6 +2,7 @@ package segstore
 
 import (
 	"context"
+	"encoding/binary"
 
 	"github.com/sqmail/sqmail/internal/spoolfs"
 )
@@ -62,3 +63,11 @@ func (s *Store) CleanAll() {
 
 // DraftMemory returns how many octets of memory drafts are charged for.
 func (s *Store) DraftMemory() int64 { return s.memory.Load() }
+
+// NewerLabel returns the label of a segment of the next version.
+func NewerLabel() []byte {
+	b := (&label{seq: 1}).encode()
+	b[len(labelMagic)-1]++
+	binary.LittleEndian.PutUint32(b[60:], checksum(b[:60]))
+	return b
+}

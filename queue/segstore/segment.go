@@ -52,7 +52,17 @@ func parseLabel(b []byte) (l label, ok bool) {
 	return label{seq: le.Uint32(b[8:]), void: b[12] != 0, nonce: le.Uint64(b[16:]), nextID: le.Uint64(b[24:]), lsn: le.Uint64(b[32:])}, true
 }
 
-var errLabel = errors.New("segment has no readable label")
+var (
+	errLabel = errors.New("segment has no readable label")
+	errNewer = errors.New("segstore: the store was written by a newer version of this program")
+)
+
+// newer reports whether a label is whole, but of another version.
+func newer(b []byte) bool {
+	last := len(labelMagic) - 1
+	return len(b) >= labelLen && string(b[:last]) == labelMagic[:last] && b[last] != labelMagic[last] &&
+		binary.LittleEndian.Uint32(b[60:]) == checksum(b[:60])
+}
 
 // readLabel reads the younger of the two labels.
 func readLabel(f spoolfs.File) (label, error) {
@@ -64,6 +74,9 @@ func readLabel(f spoolfs.File) (label, error) {
 	}
 	first, ok1 := parseLabel(b[:])
 	second, ok2 := parseLabel(b[labelPage:])
+	if newer(b[:]) || newer(b[labelPage:]) {
+		return label{}, errNewer
+	}
 	young := first
 	if !ok1 || ok2 && second.seq > first.seq {
 		young = second
