@@ -274,7 +274,21 @@ func parseSnapshot(r *reader) (*snapshot, error) {
 		sn.tokens = append(sn.tokens, [16]byte(r.take(16)))
 	}
 	sn.items = r.b
-	return sn, r.err
+	if r.err != nil {
+		return nil, r.err
+	}
+	return sn, sn.check()
+}
+
+// check reads all messages once, so that what is wrong is found before the
+// index is half full.
+func (sn *snapshot) check() error {
+	c := *sn
+	for {
+		if it, err := c.next(); it == nil || err != nil {
+			return err
+		}
+	}
 }
 
 // next returns the next message, nil at the end.

@@ -64,6 +64,7 @@ func (s *Store) recover() error {
 	switch {
 	case errors.Is(err, errCorrupt):
 		s.log.Error("queue: checkpoint is damaged, reading all segments")
+		snap = nil
 	case err != nil:
 		return err
 	}
