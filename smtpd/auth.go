@@ -75,7 +75,9 @@ func (s *session) exchange(e Exchange, initial string) (sqmail.Reply, error) {
 		}
 	}
 	for {
+		s.conn.Watch()
 		challenge, done, err := e.Next(response)
+		s.conn.Unwatch()
 		switch {
 		case errors.Is(err, auth.ErrMalformed):
 			return replyAuthSyntax, nil

@@ -47,6 +47,9 @@ func (b *body) Read(p []byte) (int, error) {
 	case set.maxHops > 0 && b.hops.count >= set.maxHops:
 		b.err = errLoop
 		return 0, b.err
+	case err == io.EOF:
+		b.err = err
+		b.s.conn.Watch() // what the Receiver does from here on, the client waits for
 	case err != nil:
 		b.fail(err)
 	}

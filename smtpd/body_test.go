@@ -40,7 +40,7 @@ func TestHops(t *testing.T) {
 
 // TestErrorOfReadingIsFinal: a Receiver that asks again is told the same.
 func TestErrorOfReadingIsFinal(t *testing.T) {
-	w := &watched{Reader: iotest.DataErrReader(strings.NewReader("text"))}
+	w := &remembered{Reader: iotest.DataErrReader(strings.NewReader("text"))}
 	buf := make([]byte, 10)
 	n, err := w.Read(buf)
 	if n != 4 || err == nil {

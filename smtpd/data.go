@@ -47,6 +47,8 @@ func (s *session) checkData() error {
 		return nil
 	}
 	env := &s.tx.env
+	s.conn.Watch()
+	defer s.conn.Unwatch()
 	err := s.policy.data.CheckData(s.ctx, s.peer, env)
 	if err == nil && len(env.Recipients) == 0 {
 		err = errNoRecipient
@@ -114,7 +116,8 @@ func (s *session) receive(src source) {
 // means that the Receiver has the message, and that it was read to its end. A
 // Receiver that tells recipients apart has its errors in each.
 func (s *session) handOver(env *sqmail.Envelope, b *body) (receipt sqmail.Receipt, each []error, err error) {
-	last := &watched{Reader: b}
+	defer s.conn.Unwatch() // begun by the body's end
+	last := &remembered{Reader: b}
 	if p := s.policy.body; p != nil {
 		last.Reader = p.FilterBody(s.ctx, s.peer, env, b)
 		if c, ok := last.Reader.(io.Closer); ok {
@@ -151,13 +154,13 @@ func (s *session) skipLimit() int64 {
 	return s.set.maxMessage + 1<<16
 }
 
-// watched remembers how reading ended.
-type watched struct {
+// remembered remembers how reading ended.
+type remembered struct {
 	io.Reader
 	err error
 }
 
-func (w *watched) Read(p []byte) (int, error) {
+func (w *remembered) Read(p []byte) (int, error) {
 	if w.err != nil {
 		return 0, w.err
 	}

@@ -60,7 +60,10 @@ func (s *session) mail(arg string) {
 	}
 	s.begins(tx)
 	if p := s.policy.reversePath; p != nil {
-		if err := p.CheckReversePath(s.ctx, s.peer, &tx.env); err != nil {
+		s.conn.Watch()
+		err := p.CheckReversePath(s.ctx, s.peer, &tx.env)
+		s.conn.Unwatch()
+		if err != nil {
 			s.refuse("reverse-path", err, pathAttr("from", path))
 			s.reset()
 			return
@@ -237,7 +240,10 @@ func (s *session) rcpt(arg string) {
 		s.decline("RCPT::SMTPUTF8", replyUTF8Path, pathAttr("to", path))
 		return
 	}
-	if err := s.policy.recipient.CheckRecipient(s.ctx, s.peer, &s.tx.env, &to); err != nil {
+	s.conn.Watch()
+	err = s.policy.recipient.CheckRecipient(s.ctx, s.peer, &s.tx.env, &to)
+	s.conn.Unwatch()
+	if err != nil {
 		s.refuse("recipient", err, pathAttr("to", path))
 		return
 	}

@@ -61,6 +61,7 @@ func (s *session) run() {
 
 // end lets the Policy go.
 func (s *session) end() {
+	s.conn.Unwatch() // after a panic
 	s.reset()
 	if s.began && s.policy.end != nil {
 		s.policy.end.EndSession(s.peer)
@@ -109,7 +110,9 @@ func (s *session) implicitTLS() bool { return s.peer.TLS != nil }
 // configure asks for the settings of this client, and whether it may come in.
 func (s *session) configure() error {
 	if hook := s.srv.ForPeer; hook != nil {
+		s.conn.Watch()
 		server, err := hook(s.ctx, s.peer)
+		s.conn.Unwatch()
 		if err != nil {
 			return err
 		}
@@ -120,6 +123,8 @@ func (s *session) configure() error {
 	}
 	s.policy = s.set.policy
 	s.certified()
+	s.conn.Watch()
+	defer s.conn.Unwatch()
 	if p := s.policy.session; p != nil {
 		own, err := p.BeginSession(s.ctx, s.peer)
 		if err != nil {
@@ -222,13 +227,15 @@ func (s *session) bad(r sqmail.Reply) {
 	s.say(r)
 }
 
-// pause waits, or until the session ends.
+// pause waits, or until the client is gone or the session ends.
 func (s *session) pause(d time.Duration) {
 	if d <= 0 {
 		return
 	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()
+	s.conn.Watch()
+	defer s.conn.Unwatch()
 	select {
 	case <-timer.C:
 	case <-s.ctx.Done():

@@ -135,7 +135,10 @@ func (s *session) hello(name, base string) bool {
 	before := s.peer.Hello
 	s.peer.Hello = name
 	if p := s.policy.hello; p != nil {
-		if err := p.CheckHello(s.ctx, s.peer); err != nil {
+		s.conn.Watch()
+		err := p.CheckHello(s.ctx, s.peer)
+		s.conn.Unwatch()
+		if err != nil {
 			s.refuse("hello", err)
 			s.peer.Hello = before
 			return false

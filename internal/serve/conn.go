@@ -34,6 +34,9 @@ type Conn struct {
 	credit time.Duration // how long the peer may still pause in it
 	until  time.Time     // when the command must be complete
 
+	watch   watch
+	looking bool // the reader is look's
+
 	out    *output // what is written but not sent; nil: nothing
 	outLen int
 	outErr error

@@ -13,6 +13,8 @@
 //   - Shutdown lets a session that is at work finish, and ends the one that
 //     waits for a command at once: its ReadLine fails with [ErrServerClosed],
 //     so that it can say goodbye.
+//   - A peer that leaves while a handler works for it ends the handler's
+//     context ([Conn.Watch]), without a goroutine per connection.
 //   - An idle connection holds no buffer but 256 octets.
 //
 // A connection's way in: total limit, preamble (where a PROXY header is read,

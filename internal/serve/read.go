@@ -90,15 +90,23 @@ func (s *source) Read(p []byte) (int, error) {
 	}
 	var n int
 	var err error
-	if c.body {
+	switch {
+	case c.looking:
+		n, err = c.readLooking(p)
+	case c.body:
 		n, err = c.readBody(p)
-	} else {
+	default:
 		n, err = c.readCommand(p)
 	}
-	if err != nil && err != io.EOF && err != ErrIdle && err != ErrServerClosed {
+	if err != nil && !harmless(err) {
 		c.cancel()
 	}
 	return n, err
+}
+
+// harmless reports whether the peer may still be there after a read failed.
+func harmless(err error) bool {
+	return err == io.EOF || err == ErrIdle || err == ErrServerClosed || err == errUnwatched
 }
 
 func (c *Conn) readCommand(p []byte) (int, error) {

@@ -77,6 +77,7 @@ const (
 
 // end sends what was written, and closes.
 func (c *Conn) end() {
+	c.Unwatch()
 	if !c.failed && c.Flush() == nil && c.linger && !c.srv.isClosing() {
 		c.drain()
 	}
