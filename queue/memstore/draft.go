@@ -137,7 +137,7 @@ func copyEnvelope(env *sqmail.Envelope) sqmail.Envelope {
 	c.Recipients = slices.Clone(env.Recipients)
 	c.Header = slices.Clone(env.Header)
 	c.Verdicts = slices.Clone(env.Verdicts)
-	c.Peer = nil
+	c.Peer, c.SenderVerified = nil, false
 	return c
 }
 

@@ -136,7 +136,7 @@ func (e *encoder) envelope(env *sqmail.Envelope) {
 	e.int(env.Size)
 	e.string(string(env.Body))
 	e.bool(env.SMTPUTF8)
-	e.bools(env.RequireTLS, env.SenderVerified)
+	e.bool(env.RequireTLS)
 	e.string(string(env.Return))
 	e.string(env.EnvelopeID)
 	e.bytes(env.Header)
@@ -158,8 +158,7 @@ func (d *decoder) envelope() (env sqmail.Envelope) {
 	env.Size = d.int()
 	env.Body = sqmail.BodyKind(d.string())
 	env.SMTPUTF8 = d.bool()
-	flags := d.uint()
-	env.RequireTLS, env.SenderVerified = flags&1 != 0, flags&2 != 0
+	env.RequireTLS = d.bool()
 	env.Return = sqmail.Return(d.string())
 	env.EnvelopeID = d.string()
 	env.Header = d.bytes()

@@ -18,7 +18,9 @@ func fillIn(v reflect.Value) {
 			return
 		}
 		for i := range v.NumField() {
-			fillIn(v.Field(i))
+			if v.Type().Field(i).Tag.Get("json") != "-" { // which a queue does not keep
+				fillIn(v.Field(i))
+			}
 		}
 	case reflect.Slice:
 		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
@@ -36,7 +38,6 @@ func fillIn(v reflect.Value) {
 		v.SetInt(3)
 	case reflect.Uint8:
 		v.SetUint(3)
-	case reflect.Pointer: // Envelope.Peer, which is not kept
 	default:
 		panic("a field of a kind that the test does not know: " + v.Type().String())
 	}
