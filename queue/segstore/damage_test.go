@@ -49,7 +49,6 @@ func TestOnlyOneProcessOpensAStore(t *testing.T) {
 // Three messages; the middle one is damaged in one way or the other. The
 // others are delivered, the damaged one is put aside, and it is told.
 func TestADamagedMessageIsPutAsideAndHoldsUpNobody(t *testing.T) {
-	const record = 8192 // where the first message is; one takes 176 octets
 	for _, c := range []struct {
 		name   string
 		body   string

@@ -256,7 +256,7 @@ func (d *draft) write(m *message, flags uint8, target uint32) (queue.ID, error) 
 	if d.f == nil && d.buf == nil {
 		d.buf = make([]byte, headerLen)
 	}
-	record, rest := encodeMessage(m, flags)
+	record, _ := encodeMessage(m, flags)
 	if len(record) > d.s.maxRecord() && d.f == nil { // so large an envelope goes to a file
 		if err := d.spill(nil); err != nil {
 			return 0, storageError("commit", err)
@@ -271,6 +271,7 @@ func (d *draft) write(m *message, flags uint8, target uint32) (queue.ID, error) 
 			return 0, storageError("commit", err)
 		}
 		m.file = d.file
+		var rest []byte
 		record, rest = encodeMessage(m, flags)
 		if err := d.syncFile(rest); err != nil {
 			return 0, storageError("commit", err)
