@@ -22,7 +22,7 @@ func (s *session) authCommand(arg string) {
 	mechanism = strings.ToUpper(mechanism)
 	switch {
 	case !s.authPossible():
-		s.bad(replyAuthOff)
+		s.authDeclined("setup", replyAuthOff)
 		return
 	case !s.greeted():
 		s.bad(replyHelloFirst)
@@ -39,10 +39,10 @@ func (s *session) authCommand(arg string) {
 		s.bad(replyArgument)
 		return
 	case !slices.Contains(s.mechanismNames(), mechanism):
-		s.bad(replyMechanism)
+		s.authDeclined("Auth_Meth", replyMechanism)
 		return
 	case !s.mechanismAllowed(mechanism):
-		s.bad(replyAuthClear)
+		s.authDeclined("Auth_Meth", replyAuthClear)
 		return
 	}
 	exchange, err := s.startExchange(mechanism)
@@ -61,6 +61,12 @@ func (s *session) authCommand(arg string) {
 	} else if !s.closing {
 		s.authDone(exchange, mechanism)
 	}
+}
+
+// authDeclined answers an AUTH that cannot be begun.
+func (s *session) authDeclined(why string, r sqmail.Reply) {
+	s.event(slog.LevelInfo, "authentication refused", slog.String("condition", "AUTH::"+why), slog.String("reply", r.String()))
+	s.bad(r)
 }
 
 // exchange leads the dialogue of a mechanism to its end. It returns a reply if

@@ -186,7 +186,7 @@ func (s *session) refuseMessage(env *sqmail.Envelope, b *body, err error) {
 	if s.closing = s.closing || b.err == errBareLF; s.closing {
 		s.conn.Linger()
 	}
-	s.refuseTimes(s.replies(b), "message", err, s.envelopeAttrs(env, slog.Int64("size", b.size)))
+	s.refuseTimes(s.replies(b), "message", err, s.envelopeAttrs(env, slog.Int64("size", b.size), lastRecipient(env)))
 }
 
 // messageLost ends a transaction that the client has broken off.
@@ -213,7 +213,7 @@ func (s *session) settled(env *sqmail.Envelope, b *body, receipt sqmail.Receipt,
 	if each == nil || slices.Contains(each, nil) {
 		s.event(slog.LevelInfo, "message accepted", s.envelopeAttrs(env, slog.String("id", clean(receipt.ID)), slog.Int64("size", b.size))...)
 	}
-	r := acceptance(receipt)
+	r := taken(receipt)
 	for i := range s.replies(b) {
 		if i < len(each) && each[i] != nil {
 			s.refuse("message", each[i], pathAttr("from", env.ReversePath), pathAttr("to", env.Recipients[i].Path))
@@ -223,8 +223,8 @@ func (s *session) settled(env *sqmail.Envelope, b *body, receipt sqmail.Receipt,
 	}
 }
 
-// acceptance is the reply to a message that a Receiver has taken.
-func acceptance(receipt sqmail.Receipt) sqmail.Reply {
+// taken is the reply to a message that a Receiver has taken.
+func taken(receipt sqmail.Receipt) sqmail.Reply {
 	at := receipt.Time
 	if at.IsZero() {
 		at = time.Now()

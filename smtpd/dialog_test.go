@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sqmail/sqmail"
 	"github.com/sqmail/sqmail/auth"
@@ -105,6 +106,8 @@ var options = map[string]func(*smtpd.Server){
 	"2 recipients":     func(s *smtpd.Server) { s.MaxRecipients = 2 },
 	"1 transaction":    func(s *smtpd.Server) { s.MaxTransactions = 1 },
 	"hide LIMITS":      func(s *smtpd.Server) { s.Hide = []string{"LIMITS"} },
+	"told":             func(s *smtpd.Server) { s.Policy, s.Receiver = told{}, told{} },
+	"impatient":        func(s *smtpd.Server) { s.IdleTimeout = 20 * time.Millisecond },
 	"2 hops":           func(s *smtpd.Server) { s.MaxHops = 2 },
 	"2 bad commands":   func(s *smtpd.Server) { s.MaxBadCommands = 2 },
 	"2 failures":       func(s *smtpd.Server) { s.MaxAuthFailures = 2 },

@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/smtp"
+	"os"
 	"strings"
 	"time"
 
@@ -127,4 +129,36 @@ func ExampleServer_forPeer() {
 	c.Hello("client.example.org")
 	fmt.Println(c.Mail("ann@example.org"))
 	// Output: 530 "5.7.0 authentication required"
+}
+
+// The lines that log analysers of qmail-smtpd read, beside the structured
+// events.
+func ExampleClassicLog() {
+	server := &smtpd.Server{
+		HelloName: "mx.example.org",
+		Policy:    smtpd.PolicyFunc(domainOnly),
+		Log:       slog.New(smtpd.ClassicLog(os.Stdout, nil)),
+		Receiver:  sqmail.ReceiverFunc(swallow),
+	}
+	client, conn := net.Pipe()
+	defer client.Close()
+	go server.ServeConn(conn)
+	go fmt.Fprint(client, "HELO laptop\r\nMAIL FROM:<ann@example.org>\r\nRCPT TO:<joe@example.net>\r\nQUIT\r\n")
+	io.Copy(io.Discard, client)
+	server.Close()
+	// Output:
+	// qmail-smtpd: pid 1 Reject::RCPT::Policy P:SMTP S:unknown:unknown H:laptop F:ann@example.org T:joe@example.net
+}
+
+// domainOnly takes mail for one domain.
+func domainOnly(_ context.Context, _ *sqmail.Peer, _ *sqmail.Envelope, to *sqmail.Recipient) error {
+	if to.Path.Domain == "example.com" {
+		return nil
+	}
+	return &sqmail.Error{Class: sqmail.Rejection, Reply: sqmail.Reply{Code: 550, Text: "not here"}}
+}
+
+func swallow(_ context.Context, _ *sqmail.Envelope, body io.Reader) (sqmail.Receipt, error) {
+	_, err := io.Copy(io.Discard, body)
+	return sqmail.Receipt{}, err
 }

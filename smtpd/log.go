@@ -27,6 +27,25 @@ func (s *session) event(level slog.Level, msg string, attrs ...slog.Attr) {
 	log.LogAttrs(context.WithoutCancel(s.ctx), level, msg, append(all, attrs...)...)
 }
 
+// recipientAccepted tells why a recipient is taken, and by what name it came.
+// There are many such events: they are for those who ask.
+func (s *session) recipientAccepted(path sqmail.Path, seen int) {
+	if !s.srv.log().Enabled(s.ctx, slog.LevelDebug) {
+		return
+	}
+	env := &s.tx.env
+	s.event(slog.LevelDebug, "recipient accepted", append(s.acceptance(env, seen).attrs(),
+		pathAttr("from", env.ReversePath), pathAttr("to", path))...)
+}
+
+// lastRecipient stands for all of a message that is refused.
+func lastRecipient(env *sqmail.Envelope) slog.Attr {
+	if len(env.Recipients) == 0 {
+		return slog.Attr{}
+	}
+	return pathAttr("to", env.Recipients[len(env.Recipients)-1].Path)
+}
+
 // clean makes a client's words fit for a log.
 func clean(text string) string {
 	const most = 1024
@@ -62,6 +81,11 @@ func (s *session) logRefusal(stage string, r sqmail.Reply, err error, attrs ...s
 	if _, classified := errors.AsType[*sqmail.Error](err); !classified {
 		level = slog.LevelWarn // nobody has thought of this error
 	}
+	filter := ""
+	if e, ok := errors.AsType[*sqmail.Error](err); ok && e != nil {
+		filter = e.Op
+	}
+	attrs = append(attrs, s.refusal(stage, filter, r).attrs()...)
 	s.event(level, "refused", append([]slog.Attr{
 		slog.String("stage", stage), slog.String("reply", printable(r.String(), true)), slog.String("err", clean(err.Error())),
 	}, attrs...)...)

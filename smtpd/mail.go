@@ -233,21 +233,23 @@ func (s *session) rcpt(arg string) {
 		return
 	}
 	if !s.tx.room(&to, len(arg), s.set.maxRecipients) { // RFC 5321, 4.5.3.1.10
-		s.decline("RCPT::Toomany_Rcptto", replyTooMuch, pathAttr("to", path))
+		s.decline("RCPT::Toomany_Rcptto", replyTooMuch, pathAttr("from", s.tx.env.ReversePath), pathAttr("to", path))
 		return
 	}
 	if !s.tx.env.SMTPUTF8 && needsUTF8(path) {
-		s.decline("RCPT::SMTPUTF8", replyUTF8Path, pathAttr("to", path))
+		s.decline("RCPT::SMTPUTF8", replyUTF8Path, pathAttr("from", s.tx.env.ReversePath), pathAttr("to", path))
 		return
 	}
 	s.conn.Watch()
+	seen := len(s.tx.env.Verdicts)
 	err = s.policy.recipient.CheckRecipient(s.ctx, s.peer, &s.tx.env, &to)
 	s.conn.Unwatch()
 	if err != nil {
-		s.refuse("recipient", err, pathAttr("to", path))
+		s.refuse("recipient", err, pathAttr("from", s.tx.env.ReversePath), pathAttr("to", path))
 		return
 	}
 	s.tx.env.Recipients = append(s.tx.env.Recipients, to)
+	s.recipientAccepted(path, seen)
 	s.say(replyRecipient)
 }
 

@@ -340,8 +340,8 @@ func TestLogCannotBeInjected(t *testing.T) {
 			t.Errorf("%q", line)
 		}
 	}
-	if n := strings.Count(out.b.String(), "\n"); n != 3 {
-		t.Errorf("%d events, want 3:\n%s", n, out.b.String())
+	if n := strings.Count(out.b.String(), "\n"); n != 4 {
+		t.Errorf("%d events, want 4:\n%s", n, out.b.String())
 	}
 }
 

@@ -29,6 +29,7 @@ type settings struct {
 	helloName, greeting string
 	receiver            sqmail.Receiver
 	policy              *stages
+	ownPolicy           bool // the one of a Server without Policy
 
 	tls         *tls.Config
 	startTLS    Mode
@@ -66,7 +67,7 @@ func (s *Server) settings() *settings {
 		}
 		s.made = &settings{
 			helloName: s.HelloName, greeting: orDefault(s.Greeting, greeting),
-			receiver: s.Receiver, policy: stagesOf(s.Policy),
+			receiver: s.Receiver, policy: stagesOf(s.Policy), ownPolicy: s.Policy == nil,
 			tls: s.TLSConfig, startTLS: s.StartTLS, certificate: s.Certificate,
 			verifier: s.Verifier, auth: s.Authentication, mechanisms: mechanismsOf(s.Mechanisms),
 			cleartextAuth: s.CleartextAuth,
