@@ -143,29 +143,58 @@ func (l *lane) take() []*entry {
 // slow is the time of a sync from which on it pays to wait for others.
 const slow = 500 * time.Microsecond
 
-// gather waits until those who shared the last sync are back, for an eighth
-// of the time of a sync at most.
+// gather waits for those who shared the last sync: until all are back, while
+// they come faster than one sync after the other would serve them, and for half
+// the time of a sync at most.
 func (l *lane) gather() {
 	if l.took < slow {
 		return
 	}
-	l.mu.Lock()
-	if len(l.waiting) >= l.crew {
-		l.mu.Unlock()
+	full, n := l.expect()
+	if full == nil {
 		return
 	}
-	full := make(chan struct{})
-	l.full, l.enough = full, l.crew
-	l.mu.Unlock()
-	timer := time.NewTimer(l.took / 8)
+	defer l.expectNobody()
+	pause := l.took / 8
+	timer := time.NewTimer(pause)
 	defer timer.Stop()
-	select {
-	case <-full:
-	case <-timer.C:
-		l.mu.Lock()
-		l.full = nil
-		l.mu.Unlock()
+	for waited := pause; waited <= l.took/2; waited += pause {
+		select {
+		case <-full:
+			return
+		case <-timer.C:
+		}
+		before := n
+		n = l.there()
+		if time.Duration(n-before)*(waited+l.took) <= time.Duration(n)*pause {
+			return
+		}
+		timer.Reset(pause)
 	}
+}
+
+// expect returns how many wait, and a channel that is closed when all do who
+// are expected; nil: they do.
+func (l *lane) expect() (full <-chan struct{}, n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.waiting) >= l.crew {
+		return nil, len(l.waiting)
+	}
+	l.full, l.enough = make(chan struct{}), l.crew
+	return l.full, len(l.waiting)
+}
+
+func (l *lane) expectNobody() {
+	l.mu.Lock()
+	l.full = nil
+	l.mu.Unlock()
+}
+
+func (l *lane) there() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.waiting)
 }
 
 // write makes a batch durable, or sets the errors of what it cannot.
