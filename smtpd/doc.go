@@ -17,16 +17,15 @@
 //     that came in cleartext before TLS, is ever run as a command.
 //   - Memory per session is bounded, whatever the client sends. Messages are
 //     streamed; nothing holds one whole.
-//   - No session outlives Shutdown or Close.
+//   - No session outlives Shutdown or Close, and no work its client for long.
 //
 // # What is kept
 //
 // RFC 5321 (SMTP), 1870 (SIZE), 2034 (enhanced status codes), 2920
 // (PIPELINING), 3030 (CHUNKING, without BINARYMIME), 3207 (STARTTLS), 3461
 // (DSN), 3848 (trace keywords), 4954 (AUTH), 6152 (8BITMIME), 6531 (SMTPUTF8),
-// 8314 (implicit TLS), 8689 (REQUIRETLS), 9422 (LIMITS), PROXY headers,
-// Postfix's XCLIENT, and RFC 2033 (LMTP) with
-// [Server.LMTP].
+// 8314 (implicit TLS), 8689 (REQUIRETLS), 9422 (LIMITS), and RFC 2033 (LMTP)
+// with [Server.LMTP]; PROXY headers, and Postfix's XCLIENT.
 //
 // Package smtpdtest starts servers in tests.
 package smtpd

@@ -28,8 +28,10 @@ import (
 // # Concurrency
 //
 // Methods are called concurrently for different sessions, and one after the
-// other for the same one. ctx ends with the session and when the server is
-// closed. Peer and envelope belong to the session: a Policy reads them during
+// other for the same one. ctx ends with the session, when the server is
+// closed, and when a client that waits for the answer leaves: that is looked
+// for once a call has taken a second, so that a tarpit holds nobody who is
+// gone. Peer and envelope belong to the session: a Policy reads them during
 // the call, may add to env.Header and env.Verdicts, and copies what it
 // keeps.
 //

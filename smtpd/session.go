@@ -123,10 +123,10 @@ func (s *session) configure() error {
 	}
 	s.policy = s.set.policy
 	s.certified()
-	s.conn.Watch()
-	defer s.conn.Unwatch()
 	if p := s.policy.session; p != nil {
+		s.conn.Watch()
 		own, err := p.BeginSession(s.ctx, s.peer)
+		s.conn.Unwatch()
 		if err != nil {
 			return err
 		}
@@ -134,6 +134,8 @@ func (s *session) configure() error {
 	}
 	s.began = true
 	if p := s.policy.connect; p != nil {
+		s.conn.Watch()
+		defer s.conn.Unwatch()
 		return p.CheckConnect(s.ctx, s.peer)
 	}
 	return nil
