@@ -1,6 +1,7 @@
 package smtpd
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"log/slog"
@@ -237,12 +238,37 @@ func taken(receipt sqmail.Receipt) sqmail.Reply {
 	return r
 }
 
-// trace writes our trace field before whatever the Policy has put there.
+// trace writes our trace field before whatever the Policy has put there; but
+// what tells of a Received-SPF check stands above it (RFC 7208, 9.1).
 func (s *session) trace(env *sqmail.Envelope) {
 	recipient := ""
 	if s.set.traceFor && len(env.Recipients) == 1 {
 		recipient = env.Recipients[0].Path.String()
 	}
-	header := appendReceived(make([]byte, 0, 256+len(env.Header)), s.peer, s.helloName(), recipient, time.Now())
-	env.Header = append(header, env.Header...)
+	peer := *s.peer
+	if env.SenderVerified {
+		peer.Protocol += "M" // spec/smtpd.md 7.1
+	}
+	spf, rest := cutReceivedSPF(env.Header)
+	header := append(make([]byte, 0, 256+len(env.Header)), spf...)
+	header = appendReceived(header, &peer, s.helloName(), recipient, time.Now())
+	env.Header = append(header, rest...)
+}
+
+// cutReceivedSPF takes a Received-SPF field at the beginning off a header.
+func cutReceivedSPF(header []byte) (field, rest []byte) {
+	if _, found := cutPrefixFold(string(header[:min(len(header), 13)]), "Received-SPF:"); !found {
+		return nil, header
+	}
+	end := 0
+	for {
+		n := bytes.IndexByte(header[end:], '\n')
+		if n < 0 {
+			return header, nil
+		}
+		end += n + 1
+		if end == len(header) || header[end] != ' ' && header[end] != '\t' {
+			return header[:end], header[end:]
+		}
+	}
 }
