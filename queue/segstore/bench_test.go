@@ -201,6 +201,14 @@ func BenchmarkOpen(b *testing.B) {
 				s.Close()
 				b.StartTimer()
 			}
+			b.StopTimer()
+			os.Remove(filepath.Join(dir, "checkpoint"))
+			began := time.Now()
+			if s, err = segstore.Open(dir, &segstore.Options{NoDrop: true}); err != nil {
+				b.Fatal(err)
+			}
+			b.ReportMetric(time.Since(began).Seconds(), "s-without-checkpoint")
+			s.Close()
 		})
 	}
 }
