@@ -52,9 +52,8 @@ var commands = slices.Concat(daemonCommands, queueCommands, transferCommands, us
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := run(ctx, stdio{os.Stdin, os.Stdout, os.Stderr}, os.Args[1:])
-	stop()
-	os.Exit(code)
+	context.AfterFunc(ctx, stop) // a second signal does not wait
+	os.Exit(run(ctx, stdio{os.Stdin, os.Stdout, os.Stderr}, os.Args[1:]))
 }
 
 // run executes one command line and returns the exit code.
@@ -148,20 +147,28 @@ func isUsage(err error) bool {
 }
 
 // parse parses the flags of a command that takes between least and most
-// further arguments, and returns those.
-func parse(fs *flag.FlagSet, args []string, least, most int) ([]string, error) {
-	if err := fs.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
+// further arguments, and returns those. Flags may stand behind arguments too,
+// unless "--" stands between.
+func parse(fs *flag.FlagSet, args []string, least, most int) (rest []string, err error) {
+	for len(args) > 0 {
+		if err := fs.Parse(args); errors.Is(err, flag.ErrHelp) {
 			return nil, err
+		} else if err != nil {
+			return nil, usageError{err}
 		}
-		return nil, usageError{err}
+		parsed := args[:len(args)-fs.NArg()]
+		if args = fs.Args(); len(parsed) > 0 && parsed[len(parsed)-1] == "--" {
+			rest, args = append(rest, args...), nil
+		} else if len(args) > 0 {
+			rest, args = append(rest, args[0]), args[1:]
+		}
 	}
-	if n := fs.NArg(); n < least {
+	if n := len(rest); n < least {
 		return nil, usageError{errors.New("arguments are missing")}
 	} else if n > most {
-		return nil, usageError{fmt.Errorf("too many arguments: %q", fs.Args()[most])}
+		return nil, usageError{fmt.Errorf("too many arguments: %q", rest[most])}
 	}
-	return fs.Args(), nil
+	return rest, nil
 }
 
 // permanent marks an error that will not go away by itself.

@@ -9,7 +9,9 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 
 	"github.com/sqmail/sqmail/auth/userfile"
 	"github.com/sqmail/sqmail/control"
@@ -53,6 +55,9 @@ func quickstart(ctx context.Context, std stdio, fs *flag.FlagSet, args []string)
 	if err != nil {
 		return permanentError{fmt.Errorf("%s is a home that quickstart did not make; use sqmaild serve: %w", home, err)}
 	}
+	// Unlike serve, it ends with the terminal.
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGHUP)
+	defer stop()
 	explained := &onReady{w: std.out, then: func(w io.Writer) { explain(w, home, string(password)) }}
 	return serveHome(ctx, home, explained, log, nil)
 }
@@ -66,6 +71,10 @@ func quickHome(home string) error {
 		return permanentError{err}
 	}
 	if err := os.WriteFile(filepath.Join(home, "control", "services"), []byte(quickServices), 0o644); err != nil {
+		return err
+	}
+	// Nobody relays here, so there are no rules for the services to name.
+	if err := os.Remove(filepath.Join(home, "control", "rules.smtpd")); err != nil {
 		return err
 	}
 	password := rand.Text()[:12]

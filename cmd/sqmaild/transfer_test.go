@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io/fs"
 	"os"
@@ -17,7 +18,9 @@ import (
 func try(t *testing.T, stdin string, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
 	var out, err bytes.Buffer
-	code = run(t.Context(), stdio{strings.NewReader(stdin), &out, &err}, args)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // a daemon that should not have started
+	defer cancel()
+	code = run(ctx, stdio{strings.NewReader(stdin), &out, &err}, args)
 	return out.String(), err.String(), code
 }
 
