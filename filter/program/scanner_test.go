@@ -48,7 +48,7 @@ func TestExitCodesOfScanners(t *testing.T) {
 		{command: "exit 7", infected: 7, action: sqmail.ActionReject},
 		{command: "exit 71", defers: true},
 		{command: "kill -9 $$", defers: true},
-		{command: "kill -1 $$", defers: true},
+		{command: "kill -15 $$", defers: true},
 		{command: "head -c 1000000 /dev/zero; exit 1", action: sqmail.ActionReject},
 		{command: "rm -f $1; exit 0"},
 	} {
