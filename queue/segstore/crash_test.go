@@ -23,7 +23,7 @@ func TestPowerFailsAtEveryStep(t *testing.T) {
 
 func powerFailsAtEveryStep(t *testing.T) {
 	disk := &crashfs.FS{}
-	l := &life{ledger: newLedger(), open: func() (*segstore.Store, error) { return segstore.Open("/queue", segstore.TinyQuiet(disk)) }, churns: 3}
+	l := &life{ledger: newLedger(), open: func() (*segstore.Store, error) { return segstore.Open("/queue", segstore.TinyQuiet(disk)) }, churns: 2}
 	var points, failures atomic.Int64
 	disk.Hook = func(op crashfs.Op) error {
 		for _, loss := range crashfs.Losses() {

@@ -1,16 +1,10 @@
 package segstore
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
-	"io/fs"
-	"maps"
-	"path/filepath"
-	"slices"
-	"time"
 
 	"github.com/sqmail/sqmail/internal/spoolfs"
 	"github.com/sqmail/sqmail/queue"
@@ -40,39 +34,6 @@ func (o *opened) close() {
 	if o.pinned != nil {
 		o.s.unpin(o.pinned)
 	}
-}
-
-// content is the header fields of the envelope, followed by the body.
-type content struct {
-	head []byte
-	body io.ReaderAt
-	off  int64 // of the body
-	size int64
-}
-
-var errOffset = errors.New("segstore: negative offset")
-
-// ReadAt implements [io.ReaderAt].
-func (c *content) ReadAt(p []byte, off int64) (n int, err error) {
-	if off < 0 {
-		return 0, errOffset
-	}
-	if off < int64(len(c.head)) {
-		n = copy(p, c.head[off:])
-	}
-	rest := p[n:]
-	at := max(off+int64(n)-int64(len(c.head)), 0)
-	if left := c.size - at; int64(len(rest)) > left {
-		rest, err = rest[:max(left, 0)], io.EOF
-	}
-	if len(rest) > 0 {
-		m, readErr := c.body.ReadAt(rest, c.off+at)
-		n += m
-		if m < len(rest) {
-			err = readErr
-		}
-	}
-	return n, err
 }
 
 // where is what the index says of a message's records, with the segments that
@@ -300,128 +261,4 @@ func (s *Store) readStates(w *where, o *opened) error {
 	}
 	o.Journal = journal.Compact(o.Journal)
 	return nil
-}
-
-// open looks a message up and reads it.
-func (s *Store) open(id queue.ID, verify bool) (*opened, error) {
-	s.index.Lock()
-	if s.index.Closed() {
-		s.index.Unlock()
-		return nil, queue.ErrClosed
-	}
-	slot, ok := s.index.Find(id)
-	if !ok {
-		s.index.Unlock()
-		return nil, queue.ErrNotFound
-	}
-	w := s.locate(slot)
-	s.index.Unlock()
-	o, err := s.read(w, verify)
-	if err != nil && !s.has(id) { // it left while it was read
-		return nil, queue.ErrNotFound
-	}
-	return o, err
-}
-
-func (s *Store) has(id queue.ID) bool {
-	s.index.Lock()
-	defer s.index.Unlock()
-	_, ok := s.index.Find(id)
-	return ok
-}
-
-// Open implements [queue.Store].
-func (s *Store) Open(ctx context.Context, id queue.ID) (*queue.Message, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	o, err := s.open(id, true)
-	if err != nil {
-		return nil, wrapRead(err)
-	}
-	return &queue.Message{Entry: &o.Entry, Content: &o.content, Closer: &closer{o}}, nil
-}
-
-func wrapRead(err error) error {
-	if errors.Is(err, queue.ErrNotFound) || errors.Is(err, queue.ErrClosed) {
-		return err
-	}
-	return storageError("open", err)
-}
-
-// closer closes once.
-type closer struct{ o *opened }
-
-func (c *closer) Close() error {
-	if c.o != nil {
-		c.o.close()
-		c.o = nil
-	}
-	return nil
-}
-
-// damaged reports whether an error of read means that the message cannot ever
-// be read.
-func damaged(err error) bool {
-	return errors.Is(err, errCorrupt) || errors.Is(err, fs.ErrNotExist)
-}
-
-// putAside takes a damaged message out of the queue: what there is of it is
-// saved in the quarantine.
-func (s *Store) putAside(id queue.ID, cause error) error {
-	if err := s.own(context.Background(), id); err != nil {
-		return err
-	}
-	defer s.disown(id)
-	s.index.Lock()
-	slot, ok := s.index.Find(id)
-	if !ok {
-		s.index.Unlock()
-		return queue.ErrNotFound
-	}
-	w := s.locate(slot)
-	s.index.Unlock()
-	defer s.unpin(slices.Collect(maps.Values(w.pinned))...)
-	s.log.Error("queue: damaged message put aside", "message", id, "err", cause)
-	if g := w.pinned[w.meta.msg.seq]; g != nil {
-		s.saveRegion(g, region{int64(w.meta.msg.off), int64(w.meta.msg.off) + int64(w.meta.msgLen)})
-	}
-	if w.file.number != 0 {
-		s.saveFile(s.bodyPath(w.file.number))
-	}
-	if err := s.finish(id); err != nil {
-		return err
-	}
-	s.quarantined.Add(1)
-	return nil
-}
-
-// saveRegion copies a part of a segment to the quarantine.
-func (s *Store) saveRegion(g *segment, r region) {
-	buf := make([]byte, r.to-r.from)
-	n, _ := g.f.ReadAt(buf, r.from)
-	s.saveBytes(fmt.Sprintf("segment-%d-%d", g.seq, r.from), buf[:n])
-}
-
-func (s *Store) saveBytes(name string, p []byte) {
-	path := filepath.Join(s.dir, "quarantine", name)
-	f, err := s.fs.Create(path, 0o600)
-	if errors.Is(err, fs.ErrExist) {
-		return // saved at an earlier start
-	}
-	if err == nil {
-		_, err = f.WriteAt(p, 0)
-		err = errors.Join(err, f.Datasync(), f.Close())
-	}
-	if err != nil {
-		s.log.Error("queue: cannot save what is damaged", "file", path, "err", err)
-	}
-}
-
-// saveFile moves a file to the quarantine.
-func (s *Store) saveFile(path string) {
-	to := filepath.Join(s.dir, "quarantine", fmt.Sprintf("%s-%d", filepath.Base(path), time.Now().Unix()))
-	if err := s.fs.Rename(path, to); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		s.log.Error("queue: cannot put a file aside", "file", path, "err", err)
-	}
 }
