@@ -103,7 +103,7 @@ func (r *report) perRecipient(k int) string {
 	var b strings.Builder
 	if original := r.about.Envelope.Recipients[l.recipient].Original; original != "" {
 		kind, address, _ := strings.Cut(original, ";")
-		fmt.Fprintf(&b, "Original-Recipient: %s;%s\n", field(kind), field(address))
+		fmt.Fprintf(&b, "Original-Recipient: %s\n", field(kind+";"+address))
 	}
 	routing := r.routing(l.recipient)
 	final := routing.Display
