@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -264,7 +265,10 @@ func TestImportGoesOnAfterAnyFailure(t *testing.T) {
 	for n := 1; ; n++ {
 		s := &memstore.Store{}
 		calls := 0
+		var mu sync.Mutex // several messages are released at a time
 		target := &failing{transfer.ToStore(s), func(string) error {
+			mu.Lock()
+			defer mu.Unlock()
 			if calls++; calls == n {
 				return lost
 			}
