@@ -282,3 +282,29 @@ func treeOf(t *testing.T, dir string) string {
 	}
 	return all.String()
 }
+
+// What root does to a stopped queue must not lock its owner out.
+func TestRootLeavesNothingOfItsOwnInTheQueue(t *testing.T) {
+	home := stoppedHome(t, "mx.example.org")
+	owner := os.Geteuid()
+	if owner == 0 { // else everything is one's own anyway
+		owner = 65534
+		if err := os.Chown(filepath.Join(home, "queue"), owner, owner); err != nil {
+			t.Fatal(err)
+		}
+	}
+	os.WriteFile(filepath.Join(home, "control", "virtualdomains"), []byte("v.example.org:new\n"), 0o644)
+	must(t, "", "queue", "import-qmail", "-home", home, oldQmail(t, 3))
+	must(t, "", "queue", "hold", "-home", home, "-all")
+	files := 0
+	err := filepath.WalkDir(filepath.Join(home, "queue"), func(path string, _ fs.DirEntry, err error) error {
+		files++
+		if uid, _, ok := ownerOf(path); ok && uid != owner {
+			t.Errorf("%s belongs to %d, not to %d", path, uid, owner)
+		}
+		return err
+	})
+	if err != nil || files < 5 {
+		t.Errorf("%d files, %v", files, err)
+	}
+}

@@ -5,7 +5,7 @@
 // [Open] takes the lock that qmail-send holds as long as it runs, so that
 // nobody delivers what is being read. [Spool.Messages] yields every message
 // that qmail has accepted and not finished (states S4 and S5 of
-// docs/operators.md), each with its recipients, those that are done included,
+// docs/migration.md), each with its recipients, those that are done included,
 // and with the reports of those that failed; [Message.Submission] makes of it
 // what a queue.Store takes. An entry that is damaged is an error of its own,
 // and the others follow.
