@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -270,9 +271,9 @@ func TestContentIsReadInOneRequest(t *testing.T) {
 	store := &memstore.Store{}
 	defer store.Close()
 	id := commit(t, store, strings.Repeat("0123456789", 50_000))
-	requests := 0
+	var requests atomic.Int64
 	h := queueadmin.Handler(store)
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { requests++; h.ServeHTTP(w, r) }))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { requests.Add(1); h.ServeHTTP(w, r) }))
 	defer server.Close()
 	c := &queueadmin.Client{HTTP: clientOf(server)}
 	m, err := c.Open(t.Context(), id)
@@ -280,8 +281,8 @@ func TestContentIsReadInOneRequest(t *testing.T) {
 		t.Fatal(err)
 	}
 	n, err := io.Copy(io.Discard, io.NewSectionReader(m.Content, 0, m.Size))
-	if n != 500_000 || err != nil || requests != 2 {
-		t.Errorf("%d octets, %v, %d requests: want 2", n, err, requests)
+	if n != 500_000 || err != nil || requests.Load() != 2 {
+		t.Errorf("%d octets, %v, %d requests: want 2", n, err, requests.Load())
 	}
 	var p [5]byte
 	for _, off := range []int64{499_998, 3, 8, 250_000} {
