@@ -3,6 +3,7 @@ package serve_test
 import (
 	"context"
 	"errors"
+	"net"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -132,4 +133,25 @@ func TestPreambleReplacesTheAddressBeforeLimits(t *testing.T) {
 			t.Errorf("a silent proxy is closed after %v", took)
 		}
 	})
+}
+
+// TestServersNameSessionsApart: the logs of several listeners of one process
+// are joined by the names of sessions.
+func TestServersNameSessionsApart(t *testing.T) {
+	seen := map[string]bool{}
+	for range 50 {
+		ids := make(chan string, 1)
+		s := &serve.Server{Handler: func(_ context.Context, c *serve.Conn) { ids <- c.ID() }}
+		client, server := net.Pipe()
+		if err := s.ServeConn(server); err != nil {
+			t.Fatal(err)
+		}
+		client.Close()
+		s.Close()
+		if id := <-ids; seen[id] {
+			t.Errorf("the name %s was given twice", id)
+		} else {
+			seen[id] = true
+		}
+	}
 }

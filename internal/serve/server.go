@@ -2,11 +2,13 @@ package serve
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -71,7 +73,8 @@ func (s *Server) init() {
 		if s.log == nil {
 			s.log = slog.New(slog.DiscardHandler)
 		}
-		s.epoch = strconv.FormatInt(time.Now().UnixMilli(), 36)
+		// Servers that start together must not name their sessions alike.
+		s.epoch = strconv.FormatInt(time.Now().Unix(), 36) + strings.ToLower(rand.Text()[:5])
 		s.ctx, s.cancel = context.WithCancel(context.Background())
 		s.listeners = make(map[net.Listener]struct{})
 		s.conns = make(map[*Conn]struct{})
