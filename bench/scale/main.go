@@ -55,8 +55,7 @@ func main() {
 }
 
 func measure(dir string, n, size int) error {
-	base, err := emptyRate(filepath.Join(dir, "empty"))
-	if err != nil {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
 	path := filepath.Join(dir, "queue")
@@ -74,7 +73,7 @@ func measure(dir string, n, size int) error {
 		st := store.Stats()
 		fmt.Printf("start after %-16s %v, %d deferred, %.0f B of memory each\n", after, took.Round(time.Millisecond), st.Deferred, float64(meter.Heap()-before)/float64(n))
 		if after == "an orderly end" {
-			err = errors.Join(list(store), due(store), rate(store, base))
+			err = errors.Join(list(store), due(store), rate(store, filepath.Join(dir, "empty")))
 		}
 		start = time.Now()
 		if err := errors.Join(err, store.Close()); err != nil {
@@ -135,11 +134,23 @@ func list(store *segstore.Store) error {
 
 func mib(n int64) float64 { return float64(n) / (1 << 20) }
 
-// emptyRate is the rate of commits to an empty store.
-func emptyRate(dir string) (float64, error) {
-	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
-		return 0, err
+// rate compares commits with those to an empty store, before and after.
+func rate(store *segstore.Store, dir string) error {
+	before, err := emptyRate(dir)
+	if err != nil {
+		return err
 	}
+	full, err := commits(store)
+	if err != nil {
+		return err
+	}
+	after, err := emptyRate(dir)
+	empty := (before + after) / 2
+	fmt.Printf("commits: %.0f/s, with the queue empty %.0f/s: %.0f %%\n", full, empty, 100*full/empty)
+	return err
+}
+
+func emptyRate(dir string) (float64, error) {
 	store, err := segstore.Open(dir, nil)
 	if err != nil {
 		return 0, err
@@ -147,13 +158,6 @@ func emptyRate(dir string) (float64, error) {
 	defer os.RemoveAll(dir)
 	defer store.Close()
 	return commits(store)
-}
-
-// rate compares.
-func rate(store *segstore.Store, base float64) error {
-	full, err := commits(store)
-	fmt.Printf("commits: %.0f/s, %.0f/s with the queue empty: %.0f %%\n", full, base, 100*full/base)
-	return err
 }
 
 // commits measures commits of 4 KiB from 64 goroutines; the messages are not
