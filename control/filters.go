@@ -253,10 +253,11 @@ func (s *source) filterFiles(c *Config) {
 	}
 }
 
-// Filters returns the filters for the clients of a profile, in the order in
-// which their verdicts count (smtpd.md, 4.5). dns is what they look up in. The
-// filters may be shared by any number of sessions.
-func (c *Config) Filters(p *Profile, dns filter.Resolver) []filter.Filter {
+// For returns the filters for the clients of a profile, in the order in which
+// their verdicts count (smtpd.md, 4.5). They may be shared by any number of
+// sessions.
+func (f *Filters) For(p *Profile) []filter.Filter {
+	c, dns := f.config, f.parts.Resolver
 	text := p.Texts
 	badMailFrom := filter.NewBadMailFrom(c.badMailFrom, text["BADMAILFROM"])
 	rcptHosts := c.RcptFilter()

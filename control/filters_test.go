@@ -25,7 +25,7 @@ func filterNames(t *testing.T, variables string, files map[string]string) (names
 	if err != nil {
 		t.Fatal(err)
 	}
-	list = c.Filters(c.Services[0].For(Client{}), nil)
+	list = c.Filters(Parts{}).For(c.Services[0].For(Client{}))
 	for _, f := range list {
 		names += f.Name() + " "
 	}

@@ -115,7 +115,7 @@ func (d *daemon) apply(ctx context.Context, c *control.Config) {
 
 // openQueue opens the store and makes the queue.
 func (d *daemon) openQueue(c *control.Config) error {
-	for _, dir := range []string{queueDir(d.home), runDir(d.home)} {
+	for _, dir := range []string{queueDir(d.home), runDir(d.home), scanDir(d.home)} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return err
 		}

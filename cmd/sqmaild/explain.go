@@ -92,7 +92,9 @@ func explainCommand(ctx context.Context, std stdio, fs *flag.FlagSet, args []str
 		e.Rule = fmt.Sprintf("%s:%d", profile.Rule.File, profile.Rule.Line)
 	}
 	if profile.Allow {
-		chain := newChain(config, profile, &resolver.Client{}, slog.New(slog.DiscardHandler))
+		filters := config.Filters(control.Parts{Resolver: &resolver.Client{}})
+		defer filters.Close()
+		chain := newChain(filters, profile, slog.New(slog.DiscardHandler))
 		if e.Steps, err = chain.Explain(ctx, facts); err != nil {
 			return err
 		}

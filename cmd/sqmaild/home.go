@@ -56,6 +56,7 @@ func isPermanent(err error) bool {
 // The parts of the home that are ours.
 func queueDir(home string) string { return filepath.Join(home, "queue", "store") }
 func runDir(home string) string   { return filepath.Join(home, "queue", "run") }
+func scanDir(home string) string  { return filepath.Join(home, "queue", "scan") }
 
 // openQueue returns the queue of a home: through the daemon if one is running,
 // else from its files.

@@ -19,15 +19,18 @@ import (
 	"github.com/sqmail/sqmail/smtpd"
 )
 
-// snapshot is what a configuration makes of the parts. It does not change.
+// snapshot is what a configuration makes of the parts. It does not change, but
+// that settings of servers are made when the first client needs them: a rules
+// file may have any number of rules.
 type snapshot struct {
 	config   *control.Config
 	services map[string]*control.Service // by name
 	router   *delivery.Router
 	agents   delivery.Agents
 	remote   *remote.Agent
-	smtp     map[*control.Profile]*smtpd.Server
-	pop3     map[*control.Profile]*pop3.Server
+	filters  *control.Filters
+	smtp     sync.Map // of *smtpd.Server by *control.Settings
+	pop3     sync.Map // of *pop3.Server, likewise
 }
 
 func newSnapshot(d *daemon, c *control.Config) *snapshot {
@@ -35,6 +38,7 @@ func newSnapshot(d *daemon, c *control.Config) *snapshot {
 		config:   c,
 		services: map[string]*control.Service{},
 		router:   c.Router(),
+		filters:  c.Filters(control.Parts{Resolver: d.dns, TempDir: scanDir(d.home), Log: d.log}),
 		smtp:     map[*control.Profile]*smtpd.Server{},
 		pop3:     map[*control.Profile]*pop3.Server{},
 	}
@@ -62,7 +66,10 @@ func newSnapshot(d *daemon, c *control.Config) *snapshot {
 }
 
 // retire ends what only this snapshot uses, when its work is done or ctx ends.
-func (s *snapshot) retire(ctx context.Context) { s.remote.Shutdown(ctx) }
+func (s *snapshot) retire(ctx context.Context) {
+	s.filters.Close()
+	s.remote.Shutdown(ctx)
+}
 
 // profile returns what holds for a client of a service now. The service may
 // have gone from the configuration: then there is none.
@@ -84,8 +91,8 @@ func (s *snapshot) smtpServer(d *daemon, service *control.Service, p *control.Pr
 	server := &smtpd.Server{
 		HelloName:       host,
 		Greeting:        greeting,
-		Receiver:        d.queue,
-		Policy:          newChain(c, p, d.dns, d.log),
+		Receiver:        s.filters.Receiver(p, d.queue),
+		Policy:          newChain(s.filters, p, d.log),
 		TLSConfig:       service.TLS,
 		StartTLS:        smtpModes[p.STARTTLS],
 		Verifier:        c.Verifier(),
@@ -120,9 +127,9 @@ func unlimited(n int64) int64 {
 }
 
 // newChain makes the policy for the clients of a profile.
-func newChain(c *control.Config, p *control.Profile, dns filter.Resolver, log *slog.Logger) *filter.Chain {
+func newChain(filters *control.Filters, p *control.Profile, log *slog.Logger) *filter.Chain {
 	return &filter.Chain{
-		Filters: c.Filters(p, dns),
+		Filters: filters.For(p),
 		NewSession: func(_ context.Context, session *filter.Session) error {
 			session.Relayed, session.CertRelayed = p.RelayClient, p.CertRelay
 			return nil
