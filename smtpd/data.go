@@ -44,6 +44,7 @@ func (s *session) beforeMessage() sqmail.Reply {
 
 // checkData asks the Policy about the whole envelope.
 func (s *session) checkData() error {
+	s.tx.accepted = len(s.tx.env.Recipients)
 	if s.policy.data == nil {
 		return nil
 	}
@@ -199,10 +200,11 @@ func (s *session) messageLost(env *sqmail.Envelope, b *body) {
 }
 
 // replies is how many replies the end of a message has: one, or in LMTP one
-// for each recipient (RFC 2033, 4.2).
+// for each RCPT that was accepted (RFC 2033, 4.2), and none for recipients that
+// the Policy has added since.
 func (s *session) replies(b *body) int {
 	if s.set.lmtp && b.src.final() {
-		return len(s.tx.env.Recipients)
+		return s.tx.accepted
 	}
 	return 1
 }

@@ -16,6 +16,10 @@ type transaction struct {
 	// that those hold that were accepted.
 	asked, octets int
 
+	// accepted counts the recipients that were accepted when the message began:
+	// LMTP has a reply for each of these, whatever the Policy makes of them.
+	accepted int
+
 	// few is where env.Recipients begins, for it is mostly short.
 	few [2]sqmail.Recipient
 }

@@ -63,6 +63,9 @@ func (r rules) CheckData(_ context.Context, _ *sqmail.Peer, env *sqmail.Envelope
 	if env.ReversePath.Domain == "empty.test" {
 		env.Recipients = nil
 	}
+	if env.ReversePath.Domain == "copied.test" {
+		env.Recipients = append(env.Recipients, sqmail.Recipient{Path: sqmail.PathOf("archive@example.org")})
+	}
 	return r.decide(strings.ReplaceAll(env.ReversePath.Domain, "data-", ""))
 }
 
