@@ -113,10 +113,11 @@ type Config struct {
 	locals   map[string]bool // in lower case
 	rcptList *filter.List
 
-	badHello               *filter.BadHello
-	badMailFrom, badRcptTo []filter.Rule
-	recipients             []filter.RecipientRule // nil: all exist
-	mailFromRules          filter.Database        // nil: there are none
+	badHello      *filter.BadHello
+	badMailFrom   *filter.BadMailFrom
+	badRcptTo     *filter.BadRcptTo
+	recipients    []filter.RecipientRule // nil: all exist
+	mailFromRules filter.Database        // nil: there are none
 }
 
 // Load reads a home, and checks it as a whole. The error is an [*Error] that

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/sqmail/sqmail/filter"
 	"github.com/sqmail/sqmail/filter/compile"
 	"github.com/sqmail/sqmail/filter/policy"
+	"github.com/sqmail/sqmail/internal/wildmat"
 )
 
 // FilterSettings are what the variables of a service say about the filters
@@ -245,10 +247,13 @@ func (s *source) filterFiles(c *Config) {
 	c.BadMIMETypes = s.signatures("badmimetypes", 9)
 	c.BadLoaderTypes = s.signatures("badloadertypes", 5)
 	c.badHello = filter.NewBadHello(rules(c.BadHello))
-	c.badMailFrom, c.badRcptTo = rules(c.BadMailFrom), rules(c.BadRcptTo)
-	for _, list := range [][]filter.Rule{rules(c.BadHello), c.badMailFrom, c.badRcptTo} {
-		for _, r := range filter.NewPatterns(list).Malformed() {
-			s.fatal(r.File, r.Line, "%.80q is no pattern: a \"[\" without \"]\", or a \"\\\" at the end", r.Text)
+	c.badMailFrom = filter.NewBadMailFrom(c.BadMailFromRules(), "")
+	c.badRcptTo = filter.NewBadRcptTo(c.BadRcptToRules(), "")
+	for _, list := range [][]Entry{c.BadHello, c.BadMailFrom, c.BadRcptTo} {
+		for _, e := range list {
+			if !wildmat.Valid(strings.TrimPrefix(e.Key, "!")) {
+				s.fatal(e.File, e.Line, "%.80q is no pattern: a \"[\" without \"]\", or a \"\\\" at the end", e.Key)
+			}
 		}
 	}
 }
@@ -259,7 +264,7 @@ func (s *source) filterFiles(c *Config) {
 func (f *Filters) For(p *Profile) []filter.Filter {
 	c, dns := f.config, f.parts.Resolver
 	text := p.Texts
-	badMailFrom := filter.NewBadMailFrom(c.badMailFrom, text["BADMAILFROM"])
+	badMailFrom := c.badMailFrom.WithText(text["BADMAILFROM"])
 	rcptHosts := c.RcptFilter()
 	rcptHosts.Text = text["NOGATEWAY"]
 
@@ -284,7 +289,7 @@ func (f *Filters) For(p *Profile) []filter.Filter {
 		sender.Hosts, sender.Rules, sender.Text = rcptHosts, c.mailFromRules, text["SENDERINVALID"]
 		list = append(list, &sender)
 	}
-	list = append(list, filter.RelaySuffix(p.RelaySuffix), badMailFrom, filter.NewBadRcptTo(c.badRcptTo, text["BADRCPTTO"]))
+	list = append(list, filter.RelaySuffix(p.RelaySuffix), badMailFrom, c.badRcptTo.WithText(text["BADRCPTTO"]))
 	if p.Postgrey != "" {
 		list = append(list, &policy.Postgrey{Client: &policy.Client{Address: p.Postgrey}, Text: text["GREYLISTED"]})
 	}

@@ -1,6 +1,9 @@
 package control
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // profiles works out what holds for the clients of a service: for those without
 // a rule, and for those of each rule. All values are checked here, so that
@@ -15,7 +18,7 @@ func (s *source) profiles(c *Config, service *Service) {
 	complain := where(service.File, service.Line, "")
 	base.apply(service.Variables, false, complain)
 	s.settle(service, &base)
-	service.profiles = map[*Rule]*Profile{nil: {Allow: true, Settings: base}}
+	service.profiles = map[*Rule]*Profile{nil: {Allow: true, Settings: &base}}
 	if base.RelayClient && !onLoopback(service.Address) {
 		complain(false, "RELAYCLIENT makes this an open relay: set it in a rules file, for clients that may")
 	}
@@ -23,16 +26,30 @@ func (s *source) profiles(c *Config, service *Service) {
 	if service.rules == nil {
 		return
 	}
+	made := map[string]*Settings{"": &base} // by the rule's variables
 	for _, rule := range service.rules.all {
 		settings := base
 		about := where(rule.File, rule.Line, "")
 		settings.apply(rule.Variables, true, about)
 		s.settle(service, &settings)
-		service.profiles[rule] = &Profile{Allow: rule.Allow, Settings: settings, Rule: rule}
+		key := variablesKey(rule.Variables)
+		if made[key] == nil {
+			made[key] = &settings
+		}
+		service.profiles[rule] = &Profile{Allow: rule.Allow, Settings: made[key], Rule: rule}
 		if rule.Allow && settings.RelayClient && forAnybody(rule.Address) && !onLoopback(service.Address) {
 			about(false, "RELAYCLIENT for %s makes %s an open relay", describe(rule.Address), service.Name)
 		}
 	}
+}
+
+// variablesKey is equal for variables that are.
+func variablesKey(vars []Variable) string {
+	var b strings.Builder
+	for _, v := range vars {
+		b.WriteString(v.Name + "=" + v.Value + "\x00")
+	}
+	return b.String()
 }
 
 // settle makes settings fit the protocol.

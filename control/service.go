@@ -56,7 +56,9 @@ type Profile struct {
 	Allow bool
 
 	// Settings are what the variables of the service and of the rule mean.
-	Settings
+	// Rules of a service with the same variables share them, so that a rules
+	// file of any length makes a few; pointers to them may be compared.
+	*Settings
 
 	// Rule is the rule that decided; nil: none did.
 	Rule *Rule

@@ -55,7 +55,7 @@ func TestServicesAreKeptInOrder(t *testing.T) {
 func settings(t *testing.T, variable string) control.Settings {
 	t.Helper()
 	c := load(t, map[string]string{"services": "x smtp 127.0.0.1:0 " + variable, "databytes": "77", "ssl/localhost.pem": certificate, "ssl/localhost.key": key})
-	return c.Services[0].For(control.Client{}).Settings
+	return *c.Services[0].For(control.Client{}).Settings
 }
 
 func TestVariables(t *testing.T) {
@@ -240,4 +240,25 @@ func FuzzParseService(f *testing.F) {
 			t.Fatalf("%q became %q: %v", line, b.String(), err)
 		}
 	})
+}
+
+// TestRulesWithTheSameVariablesShareSettings: what is made of settings, such as
+// a chain of filters, must not be made for each of 100,000 rules.
+func TestRulesWithTheSameVariablesShareSettings(t *testing.T) {
+	var text strings.Builder
+	for i := range 1000 {
+		fmt.Fprintf(&text, "10.%d.%d.1:allow,MAXRECIPIENTS=\"%d\"\n", i/256, i%256, i%3)
+	}
+	c := load(t, map[string]string{"services": "smtpd smtp 127.0.0.1:0 rules=rules\n", "rules": text.String()})
+	settings := map[*control.Settings]bool{}
+	for _, p := range c.Services[0].Profiles() {
+		settings[p.Settings] = true
+	}
+	if len(settings) != 4 { // one of them for clients without a rule
+		t.Errorf("%d settings", len(settings))
+	}
+	p := c.Services[0].For(control.Client{Addr: netip.MustParseAddr("10.0.5.1")})
+	if p.MaxRecipients != 2 || p.Rule.Line != 6 {
+		t.Errorf("%+v", p)
+	}
 }

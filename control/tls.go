@@ -12,7 +12,7 @@ import (
 // configuration is not used: a service that should offer TLS must not go on
 // without.
 func (s *source) tls(c *Config, service *Service) {
-	settings := &service.profiles[nil].Settings
+	settings := service.profiles[nil].Settings
 	wanted := service.ImplicitTLS()
 	for _, p := range service.profiles {
 		wanted = wanted || p.STARTTLS != Off

@@ -35,6 +35,13 @@ func NewBadMailFrom(rules []Rule, text string) *BadMailFrom {
 	return &BadMailFrom{NewList(rules), NewList(unmarked), NewPatterns(unmarked), text}
 }
 
+// WithText returns the filter with another text, for the same list.
+func (f *BadMailFrom) WithText(text string) *BadMailFrom {
+	other := *f
+	other.text = text
+	return &other
+}
+
 // Name returns "badmailfrom".
 func (f *BadMailFrom) Name() string { return "badmailfrom" }
 

@@ -21,6 +21,13 @@ func NewBadRcptTo(rules []Rule, text string) *BadRcptTo {
 	return &BadRcptTo{NewList(rules), NewPatterns(rules), text}
 }
 
+// WithText returns the filter with another text, for the same list.
+func (f *BadRcptTo) WithText(text string) *BadRcptTo {
+	other := *f
+	other.text = text
+	return &other
+}
+
 // Name returns "badrcptto".
 func (f *BadRcptTo) Name() string { return "badrcptto" }
 

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/sqmail/sqmail"
@@ -39,8 +40,6 @@ func newSnapshot(d *daemon, c *control.Config) *snapshot {
 		services: map[string]*control.Service{},
 		router:   c.Router(),
 		filters:  c.Filters(control.Parts{Resolver: d.dns, TempDir: scanDir(d.home), Log: d.log}),
-		smtp:     map[*control.Profile]*smtpd.Server{},
-		pop3:     map[*control.Profile]*pop3.Server{},
 	}
 	s.remote = &remote.Agent{
 		HelloName: c.HeloHost, Resolver: d.dns, ConnectTimeout: c.TimeoutConnect, Timeout: c.TimeoutRemote, Log: d.log,
@@ -54,13 +53,6 @@ func newSnapshot(d *daemon, c *control.Config) *snapshot {
 	}
 	for _, service := range c.Services {
 		s.services[service.Name] = service
-		for _, p := range service.Profiles() {
-			if strings.HasPrefix(service.Protocol, "pop3") {
-				s.pop3[p] = s.pop3Server(service, p)
-			} else {
-				s.smtp[p] = s.smtpServer(d, service, p)
-			}
-		}
 	}
 	return s
 }
@@ -79,6 +71,16 @@ func (s *snapshot) profile(service string, peer *sqmail.Peer) *control.Profile {
 		return nil
 	}
 	return svc.For(control.Client{Addr: peer.Remote.Addr(), Host: peer.Name})
+}
+
+// made returns the server of all profiles that have the same settings. The
+// first who asks makes it.
+func made[S any](servers *sync.Map, p *control.Profile, server func() S) S {
+	if s, ok := servers.Load(p.Settings); ok {
+		return s.(S)
+	}
+	s, _ := servers.LoadOrStore(p.Settings, server())
+	return s.(S)
 }
 
 // modes of the parts that offer something.
@@ -156,7 +158,7 @@ func (d *daemon) smtpForPeer(service string) func(context.Context, *sqmail.Peer)
 		if err != nil {
 			return nil, err
 		}
-		return now.smtp[p], nil
+		return made(&now.smtp, p, func() *smtpd.Server { return now.smtpServer(d, now.services[service], p) }), nil
 	}
 }
 
@@ -167,7 +169,7 @@ func (d *daemon) pop3ForPeer(service string) func(context.Context, *sqmail.Peer)
 		if err != nil {
 			return nil, err
 		}
-		return now.pop3[p], nil
+		return made(&now.pop3, p, func() *pop3.Server { return now.pop3Server(now.services[service], p) }), nil
 	}
 }
 
