@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/sqmail/sqmail/internal/serve"
 )
 
 // tls reads the certificate of a service that needs one. Without it the
@@ -49,7 +51,7 @@ func (s *source) tls(c *Config, service *Service) {
 }
 
 // clientCA reads the authorities of client certificates. With them a certificate
-// is asked for; a client may have none, but not a bad one.
+// is asked for; a client may have none, or one that proves nothing.
 func (s *source) clientCA(c *Config, service *Service, file string) {
 	if file == "" {
 		for _, p := range service.profiles {
@@ -69,7 +71,7 @@ func (s *source) clientCA(c *Config, service *Service, file string) {
 		s.fatal(service.File, service.Line, "CCAFILE: there is no certificate in %s", file)
 		return
 	}
-	service.TLS.ClientAuth = tls.VerifyClientCertIfGiven
+	service.TLS.ClientAuth = tls.RequestClientCert // see VerifyClient
 }
 
 // pem reads a file that a service needs: below the home, or anywhere if its name
@@ -99,9 +101,14 @@ func (s *source) pem(c *Config, service *Service, file string) ([]byte, bool) {
 
 // VerifyClient reports whether a client has presented a certificate that an
 // authority of CCAFILE has issued, and whom it names: its common name, or else
-// its distinguished name. Without CCAFILE nobody has.
+// its distinguished name. Without CCAFILE nobody has. The handshake takes any
+// certificate: a session whose client has a foreign one goes on as if it had
+// none (spec/tls.md, 4).
 func (s *Service) VerifyClient(state *tls.ConnectionState) (user string, ok bool) {
-	if s.TLS == nil || s.TLS.ClientCAs == nil || state == nil || len(state.VerifiedChains) == 0 {
+	if s.TLS == nil || s.TLS.ClientCAs == nil || state == nil {
+		return "", false
+	}
+	if serve.VerifyClient(s.TLS, state) != nil || len(state.VerifiedChains) == 0 {
 		return "", false
 	}
 	subject := state.VerifiedChains[0][0].Subject

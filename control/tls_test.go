@@ -100,7 +100,7 @@ func TestVerifyClient(t *testing.T) {
 		t.Errorf("without a certificate: %q, %v", user, err)
 	}
 	state, err = handshake(t, service.TLS, other.issue(t, pkix.Name{CommonName: "joe"}))
-	if user, ok := service.VerifyClient(&state); err == nil || ok {
+	if user, ok := service.VerifyClient(&state); err != nil || ok || len(state.VerifiedChains) > 0 {
 		t.Errorf("of a foreign authority: %q, %v", user, err)
 	}
 	if _, ok := service.VerifyClient(nil); ok {

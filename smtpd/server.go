@@ -72,7 +72,10 @@ type Server struct {
 	XCLIENTFrom []netip.Prefix
 
 	// TLSConfig is the server's side of TLS. Nil: no TLS. Versions before
-	// TLS 1.2 are refused unless its MinVersion allows them.
+	// TLS 1.2 are refused unless its MinVersion allows them. With ClientCAs and
+	// ClientAuth RequestClientCert certificates of clients are verified after
+	// the handshake: one that those authorities have not issued proves nothing,
+	// and the session goes on.
 	TLSConfig *tls.Config
 
 	// StartTLS says whether STARTTLS is offered. The zero Mode offers it if
@@ -81,7 +84,7 @@ type Server struct {
 	StartTLS Mode
 
 	// Certificate, if not nil, is shown the state of a connection whose client
-	// has presented a certificate that TLSConfig could verify, and returns the
+	// has presented a certificate that was verified by TLSConfig, and returns the
 	// user whom it authenticates; "": nobody. Such a session has the mechanism
 	// "cert", satisfies Authentication: Required, and is not offered AUTH. Nil:
 	// certificates authenticate nobody.

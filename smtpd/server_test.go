@@ -78,18 +78,21 @@ func TestImplicitTLS(t *testing.T) {
 // TestClientCertificate: only a certificate that was verified proves anything,
 // and only if the server is told whom.
 func TestClientCertificate(t *testing.T) {
-	commonName := func(state *tls.ConnectionState) string { return state.PeerCertificates[0].Subject.String() }
+	joe := func(*tls.ConnectionState) string { return "joe" }
 	for _, test := range []struct {
 		name     string
 		ask      tls.ClientAuthType
+		trusted  bool // the authority is in ClientCAs
 		identity func(*tls.ConnectionState) string
 		user     string
 	}{
-		{"verified", tls.VerifyClientCertIfGiven, func(*tls.ConnectionState) string { return "joe" }, "joe"},
-		{"verified, of nobody", tls.VerifyClientCertIfGiven, func(*tls.ConnectionState) string { return "" }, ""},
-		{"verified, but that means nothing", tls.VerifyClientCertIfGiven, nil, ""},
-		{"not verified", tls.RequestClientCert, commonName, ""},
-		{"not asked for", tls.NoClientCert, commonName, ""},
+		{"verified", tls.VerifyClientCertIfGiven, true, joe, "joe"},
+		{"verified, of nobody", tls.VerifyClientCertIfGiven, true, func(*tls.ConnectionState) string { return "" }, ""},
+		{"verified, but that means nothing", tls.VerifyClientCertIfGiven, true, nil, ""},
+		{"verified after the handshake", tls.RequestClientCert, true, joe, "joe"},
+		{"of a foreign authority", tls.RequestClientCert, false, joe, ""},
+		{"not verified", tls.RequireAnyClientCert, true, joe, ""},
+		{"not asked for", tls.NoClientCert, true, joe, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var r smtpdtest.Recorder
@@ -97,7 +100,9 @@ func TestClientCertificate(t *testing.T) {
 				s.Certificate, s.Verifier = test.identity, users
 				s.TLSConfig.ClientAuth = test.ask
 				s.TLSConfig.ClientCAs = x509.NewCertPool()
-				s.TLSConfig.ClientCAs.AddCert(s.TLSConfig.Certificates[0].Leaf)
+				if test.trusted {
+					s.TLSConfig.ClientCAs.AddCert(s.TLSConfig.Certificates[0].Leaf)
+				}
 			})
 			server.ClientTLS.Certificates = server.TLSConfig.Certificates // it signs itself
 			c := server.Dial(t)

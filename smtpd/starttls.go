@@ -48,7 +48,13 @@ func (s *session) forget() {
 // can prove anything, and nothing for clients behind a proxy that has it.
 func (s *session) certified() {
 	state := s.peer.TLS
-	if s.relayed || s.set.certificate == nil || state == nil || len(state.VerifiedChains) == 0 {
+	if s.relayed || state == nil {
+		return
+	}
+	if err := serve.VerifyClient(s.set.tls, state); err != nil {
+		s.event(slog.LevelInfo, "certificate proves nothing", slog.String("err", clean(err.Error())))
+	}
+	if s.set.certificate == nil || len(state.VerifiedChains) == 0 {
 		return
 	}
 	if user := s.set.certificate(state); user != "" {

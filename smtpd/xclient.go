@@ -35,6 +35,11 @@ func (s *session) xclient(arg string) {
 		s.bad(replyValue)
 		return
 	}
+	if peer.TLS != nil { // is the proxy's, whose certificate proves nothing for its client
+		state := *peer.TLS
+		state.VerifiedChains = nil
+		peer.TLS = &state
+	}
 	proxy := s.peer.Remote
 	s.end()
 	*s.peer = peer
