@@ -36,7 +36,7 @@ func ParseDeliverTo(ctx context.Context, text string, hosts *RcptHosts) (Deliver
 			err = hosts.ours(ctx, path.Domain)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("DELIVERTO %q: %w", address, err)
+			return nil, fmt.Errorf("%.100q: %w", address, err)
 		}
 		list = append(list, path)
 	}

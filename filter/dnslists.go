@@ -28,6 +28,18 @@ type DNSList struct {
 	// let in, whatever the lists behind it say. Otherwise it is a list of
 	// those who may not: a TXT record says why.
 	Allow bool
+
+	// Text is what the client hears in place of the list's own words; "%IP%" in
+	// it is the client's address. Whoever has an A record is listed then, and
+	// TXT records are not asked for. "": the list's words.
+	Text string
+
+	// Reject refuses for good, as DNSLists.Reject does for all lists.
+	Reject bool
+
+	// File and Line are where the list was named, if it was in a file.
+	File string
+	Line int
 }
 
 // DNSLists refuses clients by DNS lists, as rblsmtpd does (smtpd.md, 12). The
@@ -197,29 +209,39 @@ func (f *DNSLists) ask(ctx context.Context, addr netip.Addr) sqmail.Verdict {
 		}()
 	}
 	for i, list := range f.Lists {
-		a := <-answers[i]
-		switch {
-		case a.err != nil && f.FailClosed:
-			return listed(list.Base+" does not answer", "temporary lookup failure in "+list.Base, false)
-		case a.err != nil || !a.listed:
-			continue
-		case list.Allow:
-			return sqmail.Verdict{Rule: list.Base}
+		if v, decided := f.verdict(list, <-answers[i]); decided {
+			v.File, v.Line = list.File, list.Line
+			return v
 		}
-		return listed(list.Base, a.text, f.Reject)
 	}
 	return sqmail.Verdict{}
+}
+
+// verdict is what an answer of a list means.
+func (f *DNSLists) verdict(list DNSList, a answer) (v sqmail.Verdict, decided bool) {
+	switch {
+	case a.err != nil && f.FailClosed:
+		return listed(list.Base+" does not answer", "temporary lookup failure in "+list.Base, false), true
+	case a.err != nil || !a.listed:
+		return v, false
+	case list.Allow:
+		return sqmail.Verdict{Rule: list.Base}, true
+	}
+	return listed(list.Base, a.text, f.Reject || list.Reject), true
 }
 
 // askOne asks one list.
 func (f *DNSLists) askOne(ctx context.Context, list DNSList, addr netip.Addr) answer {
 	name := listName(addr, list.Base)
-	if list.Allow {
+	if list.Allow || list.Text != "" {
 		addrs, err := f.Resolver.LookupNetIP(ctx, "ip4", name)
-		if notFound(err) {
+		if notFound(err) || err == nil && len(addrs) == 0 {
 			return answer{}
 		}
-		return answer{listed: err == nil && says(addrs), err: err}
+		if err == nil && !says(addrs) {
+			err = outOfOrder(addrs)
+		}
+		return answer{listed: err == nil, text: strings.ReplaceAll(list.Text, "%IP%", addr.String()), err: err}
 	}
 	texts, err := f.Resolver.LookupTXT(ctx, name)
 	if notFound(err) || err == nil && len(texts) == 0 {
@@ -232,9 +254,13 @@ func (f *DNSLists) askOne(ctx context.Context, list DNSList, addr netip.Addr) an
 	// that from a listing. There are lists without addresses.
 	addrs, err := f.Resolver.LookupNetIP(ctx, "ip4", name)
 	if err == nil && len(addrs) > 0 && !says(addrs) {
-		return answer{err: errors.New("list is out of order: " + addrs[0].String())}
+		return answer{err: outOfOrder(addrs)}
 	}
 	return answer{listed: true, text: texts[0]}
+}
+
+func outOfOrder(addrs []netip.Addr) error {
+	return errors.New("list is out of order: " + addrs[0].String())
 }
 
 var (

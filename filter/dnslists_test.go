@@ -105,6 +105,11 @@ func TestDNSLists(t *testing.T) {
 		{name: "RBLSMTPD", f: filter.DNSLists{}, addr: "192.0.2.1", vars: map[string]string{"RBLSMTPD": "go away"}, want: "451 4.7.1 go away"},
 		{name: "RBLSMTPD -", f: filter.DNSLists{}, addr: "192.0.2.1", vars: map[string]string{"RBLSMTPD": "-go away"}, want: "553 5.7.1 go away"},
 		{name: "relay client", f: filter.DNSLists{Lists: []filter.DNSList{bl}}, addr: "192.0.2.9", relay: true},
+		{name: "text", f: filter.DNSLists{Lists: []filter.DNSList{{Base: "bl.test", Text: "see l.test/%IP%"}}}, addr: "192.0.2.4", want: "451 4.7.1 see l.test/192.0.2.4"},
+		{name: "text, TXT alone", f: filter.DNSLists{Lists: []filter.DNSList{{Base: "bl.test", Text: "x"}}}, addr: "192.0.2.9"},
+		{name: "text, refused query", f: filter.DNSLists{Lists: []filter.DNSList{{Base: "bl.test", Text: "x"}}}, addr: "192.0.2.6"},
+		{name: "text, refused query, -c", f: filter.DNSLists{Lists: []filter.DNSList{{Base: "bl.test", Text: "x"}}, FailClosed: true}, addr: "192.0.2.6", want: "451 4.7.1 temporary lookup failure in bl.test"},
+		{name: "-b of one list", f: filter.DNSLists{Lists: []filter.DNSList{{Base: "bl.test", Reject: true}}}, addr: "192.0.2.9", want: "553 5.7.1 spam"},
 		{name: "-i", f: filter.DNSLists{Lists: []filter.DNSList{bl}, TagOnly: true}, addr: "192.0.2.9"},
 	} {
 		test.f.Resolver = dns

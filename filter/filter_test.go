@@ -3,6 +3,8 @@ package filter_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -310,8 +312,25 @@ func TestRelaySuffix(t *testing.T) {
 	for relay, want := range map[bool]string{true: "joe@example.org.gateway", false: "joe@example.org"} {
 		to := &sqmail.Recipient{Path: sqmail.PathOf("joe@example.org")}
 		s := &filter.Session{Peer: &sqmail.Peer{}, Relayed: relay}
-		if _, err := filter.RelaySuffix(".gateway").Recipient(t.Context(), s, to); err != nil || to.Path.String() != want {
-			t.Errorf("relay %v: %v, %v", relay, to.Path, err)
+		v, err := filter.RelaySuffix(".gateway").Recipient(t.Context(), s, to)
+		if err != nil || to.Path.String() != want || (v.Rule == "RELAYCLIENT, .gateway") != relay {
+			t.Errorf("relay %v: %v, %+v, %v", relay, to.Path, v, err)
+		}
+	}
+}
+
+// TestVerdictTellsOfRelayClients: the log of accepted recipients rests on it.
+func TestVerdictTellsOfRelayClients(t *testing.T) {
+	verified := &tls.ConnectionState{VerifiedChains: [][]*x509.Certificate{{}}}
+	for want, s := range map[string]*filter.Session{
+		"":              {Peer: &sqmail.Peer{}},
+		"RELAYCLIENT":   {Peer: &sqmail.Peer{}, Relayed: true},
+		"authenticated": {Peer: &sqmail.Peer{User: "joe"}, Relayed: true},
+		"certificate":   {Peer: &sqmail.Peer{TLS: verified}, CertRelayed: true},
+	} {
+		v, err := filter.RelaySuffix("").Recipient(t.Context(), s, &sqmail.Recipient{Path: sqmail.PathOf("joe@example.org")})
+		if err != nil || v.Rule != want || v.Action != sqmail.ActionPass {
+			t.Errorf("%q: %+v, %v", want, v, err)
 		}
 	}
 }

@@ -23,8 +23,9 @@ import (
 //
 // A program that cannot be started, is killed, takes too long, or exits with a
 // shell's 126 and 127 (no such program) or sysexits' 75 (try again) has told
-// nothing: that is an error. It finds the session in its environment:
-// TCPREMOTEIP, TCPREMOTEHOST, HELOHOST and MAILFROM.
+// nothing: that is an error. It finds the session in its environment: the
+// variables of the connection rules, TCPREMOTEIP, TCPREMOTEHOST, HELOHOST and
+// MAILFROM.
 //
 // A Program may be used concurrently; its fields must not change then.
 type Program struct {
@@ -150,6 +151,9 @@ func (p *Program) environ(s *Session) []string {
 	}
 	if s == nil || s.Peer == nil {
 		return env
+	}
+	for name, value := range s.Vars {
+		env = append(env, name+"="+value)
 	}
 	set := func(name, value string) {
 		if strings.IndexByte(value, 0) < 0 {

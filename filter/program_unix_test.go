@@ -46,12 +46,14 @@ func TestProgram(t *testing.T) {
 		{text: `test "$(tr '\000' '|' <&3)" = "b@example.com|||"`, known: true},
 		{text: `test "$1 $2" = "one two"`, known: true},
 		{text: `test "$TCPREMOTEIP $TCPREMOTEHOST $HELOHOST $MAILFROM" = "192.0.2.7 h.test hello a@b.test"`, known: true},
+		{text: `test "$SITE" = "a b"`, known: true},
 		{text: `test "$PWD" = "$(cd "$(dirname "$0")" && pwd)"`, known: true},
 	} {
 		dir := t.TempDir()
 		script(t, dir, test.text)
 		p := &filter.Program{Name: "./pam", Args: []string{"one", "two"}, Dir: dir}
 		s := &filter.Session{
+			Vars:     map[string]string{"SITE": "a b", "TCPREMOTEIP": "not this"},
 			Peer:     &sqmail.Peer{Remote: netip.MustParseAddrPort("192.0.2.7:25"), Name: "h.test", Hello: "hello"},
 			Envelope: &sqmail.Envelope{ReversePath: sqmail.PathOf("a@b.test")},
 		}

@@ -13,12 +13,27 @@ type RelaySuffix string
 // Name returns "relayclient".
 func (RelaySuffix) Name() string { return "relayclient" }
 
-// Recipient appends the suffix.
+// Recipient appends the suffix. The verdict tells of every relay client, and why
+// it is one.
 func (f RelaySuffix) Recipient(_ context.Context, s *Session, to *sqmail.Recipient) (sqmail.Verdict, error) {
-	if f == "" || !s.RelayClient() {
+	if !s.RelayClient() {
 		return sqmail.Verdict{}, nil
 	}
-	input := to.Path.String()
-	to.Path = sqmail.PathOf(to.Path.Unquoted() + string(f))
-	return sqmail.Verdict{Rule: string(f), Input: input}, nil
+	v := sqmail.Verdict{Rule: s.relayedBy(), Input: to.Path.String()}
+	if f != "" {
+		to.Path = sqmail.PathOf(to.Path.Unquoted() + string(f))
+		v.Rule += ", " + string(f)
+	}
+	return v, nil
+}
+
+// relayedBy says what makes a session a relay client.
+func (s *Session) relayedBy() string {
+	switch {
+	case s.Peer.User != "":
+		return "authenticated"
+	case s.Relayed:
+		return "RELAYCLIENT"
+	}
+	return "certificate"
 }

@@ -41,7 +41,7 @@ type Client struct {
 
 	mu     sync.Mutex
 	idle   []*conn // the one used last at the end
-	closed bool
+	closed bool    // none is kept any more
 }
 
 const (
@@ -50,9 +50,6 @@ const (
 	maxAnswer      = 4096
 	maxValue       = 2048
 )
-
-// ErrClosed is the error of asking after Close.
-var ErrClosed = errors.New("policy: client is closed")
 
 // Ask sends a request and returns the action of the answer: "DUNNO",
 // "DEFER_IF_PERMIT try again" and the like. If a connection that was kept turns
@@ -78,8 +75,8 @@ func (c *Client) Ask(ctx context.Context, request []Attribute) (action string, e
 	}
 }
 
-// Close closes the connections that are kept. Questions that are under way end,
-// and their connections are closed then.
+// Close closes the connections that are kept, and keeps none any more. Who
+// goes on asking is answered, on a connection that lasts for that question.
 func (c *Client) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -94,10 +91,6 @@ func (c *Client) Close() error {
 // take returns a connection, and whether it was kept from before.
 func (c *Client) take(ctx context.Context) (_ *conn, kept bool, err error) {
 	c.mu.Lock()
-	if c.closed {
-		c.mu.Unlock()
-		return nil, false, ErrClosed
-	}
 	if n := len(c.idle); n > 0 {
 		conn := c.idle[n-1]
 		c.idle = c.idle[:n-1]

@@ -210,9 +210,15 @@ func TestConnectionsAreKept(t *testing.T) {
 		t.Errorf("%d connections for five questions, one after the other", s.dials)
 	}
 	c.Close()
-	if _, err := c.Ask(t.Context(), nil); !errors.Is(err, policy.ErrClosed) {
-		t.Errorf("%v", err)
+	for range 2 {
+		if _, err := c.Ask(t.Context(), nil); err != nil {
+			t.Error(err)
+		}
 	}
+	if s.dials != 3 {
+		t.Errorf("%d connections: one is kept after Close", s.dials)
+	}
+	s.dials = 1
 
 	none := &policy.Client{Dialer: s, MaxIdle: -1}
 	for range 2 {

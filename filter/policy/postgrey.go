@@ -44,13 +44,16 @@ func ParsePostgrey(value string) (address string, err error) {
 	}
 	addr, err := netip.ParseAddr(host)
 	if err != nil {
-		return "", fmt.Errorf("POSTGREY: %.60q is no address", host)
+		return "", fmt.Errorf("%.60q is no address", host)
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-		return "", fmt.Errorf("POSTGREY: %.20q is no port", port)
+		return "", fmt.Errorf("%.20q is no port", port)
 	}
 	return net.JoinHostPort(addr.String(), port), nil
 }
+
+// Close closes the Client.
+func (f *Postgrey) Close() error { return f.Client.Close() }
 
 // Name returns "postgrey".
 func (f *Postgrey) Name() string { return "postgrey" }

@@ -38,6 +38,9 @@ type Clamd struct {
 	// takes, or MaxSize to that.
 	MaxSize int64
 
+	// Strangers asks only about messages of those who are not relay clients.
+	Strangers bool
+
 	// Pass lets messages pass if clamd cannot be asked; by default they are
 	// deferred.
 	Pass bool
@@ -52,12 +55,15 @@ type Clamd struct {
 // Name returns "clamd".
 func (f *Clamd) Name() string { return "clamd" }
 
-// Body connects, and returns a scanner for a message. It always does; that
-// clamd cannot be reached is told at the end.
-func (f *Clamd) Body(ctx context.Context, _ *filter.Session) (filter.Scanner, error) {
-	s := &clamdScanner{f: f, ctx: ctx, left: f.MaxSize}
-	s.connect()
-	return s, nil
+// Body connects, and returns a scanner for a message. That clamd cannot be
+// reached is told at the end.
+func (f *Clamd) Body(ctx context.Context, s *filter.Session) (filter.Scanner, error) {
+	if f.Strangers && s.RelayClient() {
+		return nil, nil
+	}
+	m := &clamdScanner{f: f, ctx: ctx, left: f.MaxSize}
+	m.connect()
+	return m, nil
 }
 
 type clamdScanner struct {
