@@ -62,7 +62,7 @@ type Agenda[D any] struct {
 	turn   int
 
 	started bool
-	closed  bool
+	closed  error     // why; nil: it is not
 	epoch   time.Time // leases are measured from here, by the monotonic clock
 	waiters []chan struct{}
 	timer   *time.Timer
@@ -84,6 +84,11 @@ func (a *Agenda[D]) start() {
 
 // Item returns the message at s.
 func (a *Agenda[D]) Item(s Slot) *Item[D] { return &a.chunks[s/chunkLen][s%chunkLen] }
+
+// Split says that messages whose numbers are below first are entered in a
+// sequence of their own, in the order of their numbers, while others with
+// higher numbers come and go. It is called before the first Add.
+func (a *Agenda[D]) Split(first queue.ID) { a.order.first = first }
 
 // Add enters a message. Tried says that it has been attempted before.
 func (a *Agenda[D]) Add(id queue.ID, due time.Time, tried, held bool, data D) Slot {
@@ -152,7 +157,7 @@ func (a *Agenda[D]) Find(id queue.ID) (Slot, bool) { return a.order.find(id) }
 func (a *Agenda[D]) After(id queue.ID) (Slot, bool) { return a.order.after(id) }
 
 // Len returns the number of messages.
-func (a *Agenda[D]) Len() int { return a.order.live }
+func (a *Agenda[D]) Len() int { return a.order.old.live + a.order.young.live }
 
 // Hold keeps a message from being leased, and ends its parking. A lease on it
 // goes on.

@@ -166,3 +166,50 @@ func TestManyKeysLeaveNothingBehind(t *testing.T) {
 		}
 	})
 }
+
+// While old messages are entered, new ones come: each sequence is appended to.
+func TestOldMessagesAreEnteredBesideNewOnes(t *testing.T) {
+	var a Agenda[int]
+	a.Lock()
+	defer a.Unlock()
+	a.Split(1000)
+	for i := range 500 {
+		a.Add(queue.ID(2*i+1), time.Time{}, false, false, 0)
+		a.Add(queue.ID(1000+i), time.Time{}, false, false, 0)
+	}
+	if s, ok := a.Find(1200); !ok || a.Item(s).ID() != 1200 {
+		t.Error("message 1200 is not found")
+	}
+	if s, ok := a.After(999); !ok || a.Item(s).ID() != 1000 {
+		t.Error("message 1000 does not follow 999")
+	}
+	last, n := queue.ID(0), 0
+	for s, ok := a.After(0); ok; s, ok = a.After(last) {
+		if id := a.Item(s).ID(); id <= last {
+			t.Fatalf("%v follows %v", id, last)
+		}
+		last = a.Item(s).ID()
+		n++
+	}
+	if n != 1000 || a.Len() != 1000 {
+		t.Errorf("%d messages in order, %d by count, want 1000", n, a.Len())
+	}
+}
+
+func TestWaitsEndWithTheReason(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var a Agenda[int]
+		reason := errors.New("the disk is broken")
+		got := make(chan error)
+		go func() {
+			_, err := a.Next(t.Context(), time.Minute)
+			got <- err
+		}()
+		synctest.Wait()
+		a.CloseWith(reason)
+		a.Close()
+		if err := <-got; err != reason || a.Err() != reason || !a.Closed() {
+			t.Errorf("got %v and %v, want %v", err, a.Err(), reason)
+		}
+	})
+}

@@ -41,8 +41,8 @@ func (a *Agenda[D]) Next(ctx context.Context, ttl time.Duration) (*Lease, error)
 func (a *Agenda[D]) next(ctx context.Context, ttl time.Duration) (*Lease, chan struct{}, error) {
 	a.Lock()
 	defer a.Unlock()
-	if a.closed {
-		return nil, nil, queue.ErrClosed
+	if a.closed != nil {
+		return nil, nil, a.closed
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, nil, err
@@ -95,7 +95,7 @@ func (a *Agenda[D]) lease(s Slot, ttl time.Duration) *Lease {
 
 // Valid reports whether l has neither ended nor run out.
 func (a *Agenda[D]) Valid(l *Lease) bool {
-	if a.closed || a.leases[l.Slot] != l {
+	if a.closed != nil || a.leases[l.Slot] != l {
 		return false
 	}
 	a.advance()
@@ -257,16 +257,22 @@ func (a *Agenda[D]) arm() {
 func (a *Agenda[D]) tick() {
 	a.Lock()
 	defer a.Unlock()
-	if !a.closed {
+	if a.closed == nil {
 		a.changed()
 	}
 }
 
 // Close ends the waits and the leases. It locks the Agenda itself.
-func (a *Agenda[D]) Close() {
+func (a *Agenda[D]) Close() { a.CloseWith(queue.ErrClosed) }
+
+// CloseWith is Close for a reason, which the waits end with. Of several the
+// first counts.
+func (a *Agenda[D]) CloseWith(err error) {
 	a.Lock()
 	defer a.Unlock()
-	a.closed = true
+	if a.closed == nil {
+		a.closed = err
+	}
 	for _, w := range a.waiters {
 		close(w)
 	}
@@ -277,4 +283,7 @@ func (a *Agenda[D]) Close() {
 }
 
 // Closed reports whether Close was called.
-func (a *Agenda[D]) Closed() bool { return a.closed }
+func (a *Agenda[D]) Closed() bool { return a.closed != nil }
+
+// Err returns why the Agenda is closed, nil if it is not.
+func (a *Agenda[D]) Err() error { return a.closed }
