@@ -1,0 +1,134 @@
+package wildmat
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+func ExampleSet() {
+	var s Set
+	for i, pattern := range []string{"*@*.example", "joe@*.example", "*[0-9]@*"} {
+		s.Add(pattern, int32(i))
+	}
+	fmt.Println(s.Best("ann@a.example", -1), s.Best("joe@a.example", -1), s.Best("joe7@a.test", -1), s.Best("joe@a.test", -1))
+	// Output: 0 1 2 -1
+}
+
+// bestOf is what Best is to say, one pattern after the other.
+func bestOf(patterns []string, text string) int32 {
+	best := int32(-1)
+	for i, p := range patterns {
+		if Match(p, text) {
+			best = int32(i)
+		}
+	}
+	return best
+}
+
+func setOf(patterns ...string) *Set {
+	s := new(Set)
+	for i, p := range patterns {
+		s.Add(p, int32(i))
+	}
+	return s
+}
+
+// TestSetMatchesWhatItsPatternsMatch compares with Match, on patterns and texts
+// of a few bytes, so that they often agree.
+func TestSetMatchesWhatItsPatternsMatch(t *testing.T) {
+	pattern := rapid.Map(rapid.SliceOfN(rapid.SampledFrom([]string{"a", "b", "ab", "*", "?", "[ab]", "[^a]", "[a-c]", `\*`, `\a`, "[", "]", `\`, "@"}), 0, 8),
+		func(parts []string) string { return strings.Join(parts, "") })
+	text := rapid.StringOfN(rapid.SampledFrom([]rune("aabbc*@]")), 0, 12, -1)
+	rapid.Check(t, func(t *rapid.T) {
+		patterns := rapid.SliceOfN(pattern, 0, 20).Draw(t, "patterns")
+		s := setOf(patterns...)
+		for range 5 {
+			text := text.Draw(t, "text")
+			if got, want := s.Best(text, -1), bestOf(patterns, text); got != want {
+				t.Fatalf("%q in %q: %d, want %d", text, patterns, got, want)
+			}
+		}
+	})
+}
+
+func TestSetKeepsLeast(t *testing.T) {
+	s := setOf("a*")
+	if s.Best("abc", 5) != 5 || s.Best("x", 5) != 5 || new(Set).Best("x", 5) != 5 || (*Set)(nil).Best("", -1) != -1 {
+		t.Error("a number below least was returned")
+	}
+	if s.Add("[", 9) || s.Best("[", -1) != -1 {
+		t.Error("a malformed pattern was added")
+	}
+}
+
+// TestCostDoesNotGrowWithTheSet counts the looks of a match in sets of a
+// thousand and of a hundred thousand patterns of the kinds that lists have.
+func TestCostDoesNotGrowWithTheSet(t *testing.T) {
+	for _, form := range []string{
+		"*@*.d%d.example", "user%d@*.example", "*x%d*@*", "[a-z]*%d@d%[1]d.example", "*@mail?.d%d.example", "*spam*%d*", "?%d*x",
+	} {
+		const text = "somebody.x.with-a-name@lists.mail7.d77777.example"
+		var steps [2]int
+		for i, n := range []int{1000, 100_000} {
+			s := new(Set)
+			for k := range n {
+				s.Add(fmt.Sprintf(form, k), int32(k))
+			}
+			w := s.begin()
+			s.run(w, text, -1)
+			steps[i] = w.steps
+		}
+		if steps[1] > 2*steps[0]+50 || steps[1] > 12*len(text) {
+			t.Errorf("%s: %d looks with 1,000, %d with 100,000", form, steps[0], steps[1])
+		}
+	}
+}
+
+// TestCostOfHostileText: the longest address there can be, made of what the
+// patterns begin with.
+func TestCostOfHostileText(t *testing.T) {
+	s := new(Set)
+	for k := range 1000 {
+		s.Add(fmt.Sprintf("*a*b*%d", k), int32(k))
+		s.Add(strings.Repeat("*a", k%50)+"z", int32(k))
+	}
+	text := strings.Repeat("ab", 450)
+	w := s.begin()
+	s.run(w, text, -1)
+	if most := 150 * len(text); w.steps > most {
+		t.Errorf("%d looks, want %d at most", w.steps, most)
+	}
+}
+
+func FuzzSet(f *testing.F) {
+	f.Add("a*\n*b[c-e]\nab", "abd")
+	f.Add("**\n*?*a\n\\*[^]x-]", "*y")
+	f.Add("[a\n*[", "[")
+	f.Fuzz(func(t *testing.T, list, text string) {
+		if len(list) > 256 || len(text) > 128 {
+			return
+		}
+		patterns := strings.Split(list, "\n")
+		if got, want := setOf(patterns...).Best(text, -1), bestOf(patterns, text); got != want {
+			t.Errorf("%q in %q: %d, want %d", text, patterns, got, want)
+		}
+	})
+}
+
+func BenchmarkSet(b *testing.B) {
+	for _, n := range []int{100, 100_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			var s Set
+			for k := range n {
+				s.Add(fmt.Sprintf("*@*.d%d.example", k), int32(k))
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				s.Best("somebody.with-a-name@lists.mail7.d7777.example", -1)
+			}
+		})
+	}
+}

@@ -1,0 +1,119 @@
+package wildmat
+
+// states is where the ways through a Set are that agree with the text so far.
+type states struct {
+	now, next []state
+	stars     []int32 // the stars that have been reached: they stay
+	reached   []bool  // by node; what stars has
+	steps     int     // looks at a state or a child, for tests
+}
+
+// state is a literal of which off bytes have been taken, or a node that is
+// complete.
+type state struct {
+	node int32
+	off  int32
+}
+
+// Best returns the greatest number of the patterns that match text, if it is
+// above least; otherwise least.
+func (s *Set) Best(text string, least int32) int32 {
+	if s == nil || s.nodes == nil {
+		return least
+	}
+	w := s.begin()
+	best := s.run(w, text, least)
+	s.end(w)
+	return best
+}
+
+func (s *Set) begin() *states {
+	w, ok := s.scratch.Get().(*states)
+	if !ok {
+		w = &states{reached: make([]bool, len(s.nodes))}
+	}
+	return w
+}
+
+// end forgets the ways.
+func (s *Set) end(w *states) {
+	for _, n := range w.stars {
+		w.reached[n] = false
+	}
+	w.now, w.next, w.stars, w.steps = w.now[:0], w.next[:0], w.stars[:0], 0
+	s.scratch.Put(w)
+}
+
+func (s *Set) run(w *states, text string, least int32) int32 {
+	w.now = append(w.now, state{})
+	s.reach(w, 0)
+	for i := range len(text) {
+		stars := len(w.stars) // those that are reached now take the next byte
+		for _, st := range w.now {
+			s.step(w, st, text[i])
+		}
+		for _, n := range w.stars[:stars] {
+			s.children(w, n, text[i])
+		}
+		w.now, w.next = w.next, w.now[:0]
+		if len(w.now)+len(w.stars) == 0 {
+			return least
+		}
+	}
+	best := least
+	for _, st := range w.now {
+		if n := &s.nodes[st.node]; int(st.off) == len(n.text) {
+			best = max(best, n.number)
+		}
+	}
+	for _, n := range w.stars {
+		best = max(best, s.nodes[n].number)
+	}
+	return best
+}
+
+// step takes a byte at one state.
+func (s *Set) step(w *states, st state, b byte) {
+	w.steps++
+	n := &s.nodes[st.node]
+	if int(st.off) == len(n.text) {
+		s.children(w, st.node, b)
+	} else if n.text[st.off] == b {
+		s.take(w, st.node, st.off+1)
+	}
+}
+
+// children takes a byte behind a node.
+func (s *Set) children(w *states, at int32, b byte) {
+	n := &s.nodes[at]
+	w.steps += 1 + len(n.sets)
+	if len(n.literals) > 0 {
+		if i, found := s.literalAt(at, b); found {
+			s.take(w, n.literals[i], 1)
+		}
+	}
+	if n.anyByte != 0 {
+		s.take(w, n.anyByte, 0)
+	}
+	for _, c := range n.sets {
+		if s.classes[s.nodes[c].class].has(b) {
+			s.take(w, c, 0)
+		}
+	}
+}
+
+// take enters a state, and the star behind it: that may take nothing.
+func (s *Set) take(w *states, at, off int32) {
+	w.next = append(w.next, state{at, off})
+	if int(off) == len(s.nodes[at].text) {
+		s.reach(w, at)
+	}
+}
+
+// reach enters the star behind a node.
+func (s *Set) reach(w *states, at int32) {
+	if star := s.nodes[at].star; star != 0 && !w.reached[star] {
+		w.reached[star] = true
+		w.stars = append(w.stars, star)
+	}
+}
