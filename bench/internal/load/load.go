@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -184,7 +185,11 @@ const patience = 2 * time.Minute
 var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 1<<10) }}
 
 // Dial connects, and says EHLO.
-func Dial(addr string) (*Client, error) {
+func Dial(addr string) (*Client, error) { return DialAs(addr, netip.Addr{}) }
+
+// DialAs is Dial for a server behind a proxy, which is told that the client has
+// another address than ours.
+func DialAs(addr string, client netip.Addr) (*Client, error) {
 	conn, err := net.DialTimeout("tcp", addr, patience)
 	if err != nil {
 		return nil, err
@@ -192,7 +197,12 @@ func Dial(addr string) (*Client, error) {
 	c := &Client{conn, readers.Get().(*bufio.Reader)}
 	c.r.Reset(conn)
 	conn.SetDeadline(time.Now().Add(patience))
-	err = c.expect("220")
+	if client.IsValid() {
+		_, err = fmt.Fprintf(conn, "PROXY TCP4 %v 192.0.2.25 40000 25\r\n", client)
+	}
+	if err == nil {
+		err = c.expect("220")
+	}
 	if err == nil {
 		_, err = io.WriteString(conn, "EHLO client.test\r\n")
 	}
