@@ -32,6 +32,13 @@ type Message struct {
 
 	// Attempt counts the attempts for these recipients, from 1.
 	Attempt int
+
+	// Progress, if not nil, is called by an agent whenever the next hop shows
+	// that it is there: it accepts a connection, replies, takes a piece of the
+	// message. The queue takes an attempt without that for one that hangs, and
+	// does not count it among those that work. It is cheap, and any goroutine
+	// may call it until the attempt is over.
+	Progress func()
 }
 
 // Reader returns a reader of the whole message.

@@ -19,7 +19,7 @@ type destination struct {
 	limitsAt time.Time // when they were asked for
 
 	taken  int  // slots in use, or kept for a message that is on its way
-	window int  // slow start: how many may be taken
+	window int  // slow start: how many may be taken when it is proven
 	proven bool // the last attempt got an answer
 
 	failures  int
@@ -55,7 +55,7 @@ func (d *destination) waiting() int { return d.lanes[0].n + d.lanes[1].n }
 // blocked says whether the destination's own limits forbid another attempt
 // now, and when time alone changes that (zero: when a slot is given back).
 func (d *destination) blocked(now time.Time) (bool, time.Time) {
-	if d.taken >= min(d.limits.Concurrency, d.window) {
+	if d.taken >= min(d.limits.Concurrency, d.open(), max(d.ch.limit, 1)) {
 		return true, time.Time{}
 	}
 	if now.Before(d.deadUntil) {
@@ -65,6 +65,14 @@ func (d *destination) blocked(now time.Time) (bool, time.Time) {
 		return true, at
 	}
 	return false, time.Time{}
+}
+
+// open is how many attempts slow start lets run: one, until there is an answer.
+func (d *destination) open() int {
+	if d.proven || d.limits.SlowStart == noWindow {
+		return d.window
+	}
+	return 1
 }
 
 // tokenAt returns when the rate allows the next attempt.
@@ -131,8 +139,9 @@ type lane struct {
 	n         int
 	byAccount map[string]*line
 	accounts  list.List // of *line
+	class     class     // while it has a turn
+	party     *party
 	turn      *list.Element
-	class     class // of the turn
 }
 
 // line is first in, first out.
@@ -158,6 +167,14 @@ func (l *lane) push(w *waiter) spot {
 	}
 	l.n++
 	return spot{ln, ln.waiting.PushBack(w)}
+}
+
+// account is whose message is next.
+func (l *lane) account() string {
+	if e := l.accounts.Front(); e != nil {
+		return e.Value.(*line).account
+	}
+	return ""
 }
 
 // pop takes the first of the account whose turn it is.

@@ -21,11 +21,14 @@
 // without a Deliverer that does not return. Messages that wait for a
 // destination are woken when it has room, and looked at every other hour in any case.
 //
-// A slow or dead destination holds up no other. A channel keeps slots for
-// destinations that have none yet, and for first attempts ([Queue].Concurrency).
-// A destination begins with few attempts at a time, gets more as it answers, and
-// is left alone when it does not ([Limits]). Those who wait for one are served
-// in turn, by [Queue].Account.
+// A slow or dead destination holds up no other, be it known as such or not: an
+// attempt that hears nothing of the next hop for a moment does not count for
+// its channel's Concurrency any more, but for a greater number of attempts
+// that hang ([Queue].Silent), some of which is kept for mail that has just
+// come. A destination begins with one attempt at a time, gets more as it
+// answers, and is left alone when it does not ([Limits]). Those who wait for
+// one are served in turn, by [Queue].Account, and so are those who wait for
+// a channel.
 //
 // Memory does not grow with the queue, but for some 200 octets for each
 // message that waits for a slot, of which there are up to 262,144 (further ones

@@ -9,7 +9,7 @@ import (
 // Limits shape what one destination is sent. Every field has a default.
 type Limits struct {
 	// Concurrency is how many attempts may run at a time. 0: the channel's
-	// number is the only limit.
+	// number is the limit. It is so in any case.
 	Concurrency int
 
 	// Rate is how many attempts may start in a second, in the long run, and
@@ -18,10 +18,11 @@ type Limits struct {
 	Rate  float64
 	Burst int
 
-	// SlowStart is how many attempts may run at a time while nothing is known
-	// of the destination. Every answer from it adds one, a reply of 421 takes
-	// half away, and no answer leaves one. 0 means 5 (on the local channel: no
-	// slow start), and a negative number means no slow start.
+	// SlowStart is how many attempts may run at a time when the destination
+	// has answered the first, which runs alone. Every further answer adds one,
+	// a reply of 421 takes half away, and no answer leaves one. 0 means 5 (on
+	// the local channel: no slow start), and a negative number means no slow
+	// start.
 	SlowStart int
 
 	// Backoff is how long a destination is left alone when two attempts, two

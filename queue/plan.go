@@ -115,7 +115,7 @@ func (j *job) launch(now time.Time) {
 // ask starts attempts at one destination until there is no slot.
 func (j *job) ask(w *want, now time.Time) {
 	for len(w.groups) > 0 {
-		slot := j.q.shaper.acquire(j.waiter, w.place, j.retries(w.groups[0]))
+		slot := j.q.shaper.acquire(j.waiter, w.place, j.retries(w.groups[0]), now.Sub(j.entry.Arrived) < justNow)
 		if slot == nil {
 			return
 		}

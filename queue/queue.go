@@ -39,18 +39,31 @@ type Queue struct {
 	Lifetime time.Duration
 
 	// Concurrency is the number of attempts that may run at a time on a
-	// channel. One that is not in the map has 10 if it is "local", else 20; 0
-	// stops a channel. The last fifth of the slots is kept for destinations
-	// that have none, the last tenth for those of them that work, and a
-	// quarter for first attempts.
+	// channel, those apart that Silent counts, and the number of those at one
+	// destination. A channel that is not in the map has 10 if it is "local",
+	// else 20; 0 stops a channel. The last fifth of the slots is kept for
+	// destinations that have none, and a quarter for first attempts.
 	Concurrency map[string]int
+
+	// Silent is the number of further attempts on a channel that may run
+	// while their next hop says nothing. An attempt counts as silent when it
+	// has run for 50 ms and its [sqmail.Message].Progress was not called for
+	// as long; when it is called, the attempt counts as others do, so that
+	// there may be more of these than Concurrency for a while. There are never
+	// more than Concurrency and Silent together. So hosts that hang do not
+	// keep others waiting, though nobody knows beforehand which they are. Of
+	// these places as well, some are kept for mail that has just come.
+	//
+	// The channel "remote" has nine times its Concurrency, up to 500, if it
+	// is not in the map; other channels have none.
+	Silent map[string]int
 
 	// Limits returns the limits of a destination. It is asked about once a
 	// minute for each that is in use. Nil: Limits{} for all.
 	Limits func(channel, destination string) Limits
 
-	// Account names whom a message's share of a destination is counted for:
-	// accounts that wait for the same destination take turns. Nil: the
+	// Account names whom a message's share of a channel and of a destination
+	// is counted for: accounts that wait for one of these take turns. Nil: the
 	// reverse-path, its local part only up to the first "+", "-" or "=", in
 	// lower case, so that a mailing list with its VERP senders is one account.
 	Account func(env *sqmail.Envelope) string
@@ -98,6 +111,7 @@ const (
 	parkTime    = time.Hour        // parked messages are looked at after that, or twice that, come what may
 	refusedTime = 10 * time.Minute // the same for those that are in no line
 	bounceRetry = 123 * time.Second
+	justNow     = 10 * time.Second // a message of that age has just come
 
 	manyWaiting  = 64 // attempts of one message that wait for slots,
 	maxLingering = 64 // and messages with so many that do not let go of their lease
@@ -109,13 +123,14 @@ func (q *Queue) init() {
 		q.jobs = make(map[ID]*job)
 		q.troubles = make(map[ID]*trouble)
 		q.removals = make(map[ID]*removal)
-		q.shaper = newShaper(q.Concurrency, q.Limits, func(key string) bool { return q.Store.Wake(key, 1) > 0 })
+		q.shaper = newShaper(q.Concurrency, q.Silent, q.Limits, func(key string) bool { return q.Store.Wake(key, 1) > 0 })
 		q.life.init()
 	})
 }
 
 // SetConcurrency changes the number of attempts that may run at a time on a
-// channel. Those that run go on.
+// channel, and with it how many may be silent if Silent does not say. Those
+// that run go on.
 func (q *Queue) SetConcurrency(channel string, n int) {
 	q.init()
 	q.shaper.setConcurrency(channel, max(n, 0))

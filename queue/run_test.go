@@ -17,7 +17,7 @@ func TestShutdownWaitsForRunningAttempts(t *testing.T) {
 	s := &slow{took: time.Minute, outcome: accepted}
 	synctest.Test(t, func(t *testing.T) {
 		store := newStore()
-		w := newWorld(t, store, s.Deliver, nil)
+		w := newWorld(t, store, s.Deliver, noneSilent)
 		for i := range 100 {
 			w.send(envelope("s@x.test", fmt.Sprintf("r@d%d.test", i)), "x\n")
 		}

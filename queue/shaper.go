@@ -24,6 +24,7 @@ type shaper struct {
 
 	mu           sync.Mutex
 	concurrency  map[string]int
+	silent       map[string]int
 	channels     map[string]*channel
 	destinations map[place]*destination
 	idle         list.List // of *destination, the longest idle first
@@ -35,11 +36,12 @@ type shaper struct {
 }
 
 // newShaper returns a shaper that wakes parked messages with wake.
-func newShaper(concurrency map[string]int, limits func(channel, destination string) Limits, wake func(key string) bool) *shaper {
+func newShaper(concurrency, silent map[string]int, limits func(channel, destination string) Limits, wake func(key string) bool) *shaper {
 	return &shaper{
 		wake:         wake,
 		limits:       limits,
 		concurrency:  maps.Clone(concurrency),
+		silent:       silent,
 		channels:     make(map[string]*channel),
 		destinations: make(map[place]*destination),
 		waiters:      make(map[ID]*waiter),
@@ -47,17 +49,10 @@ func newShaper(concurrency map[string]int, limits func(channel, destination stri
 	}
 }
 
-// slot is the right to run one attempt.
-type slot struct {
-	d     *destination
-	class class
-	since time.Time
-}
-
 // acquire gets a slot at a destination for a message, or puts it in line
 // there, and returns nil. A line that is full refuses it: then it comes back
-// by itself, some time.
-func (s *shaper) acquire(w *waiter, p place, retry bool) *slot {
+// by itself, some time. Just says that the message has only just come.
+func (s *shaper) acquire(w *waiter, p place, retry, just bool) *slot {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
@@ -70,11 +65,15 @@ func (s *shaper) acquire(w *waiter, p place, retry bool) *slot {
 	}
 	l := d.lane(retry)
 	c := l.classOf()
-	if blocked, _ := d.blocked(now); blocked || !d.ch.room(c) || s.closed {
+	room := d.ch.room(c)
+	if c == classUnknown && !room && just && !w.listed && d.ch.welcomes(w.account) {
+		c, room = classNew, true
+	}
+	if blocked, _ := d.blocked(now); blocked || !room || s.closed {
 		s.enqueue(w, l, now)
 		return nil
 	}
-	return s.take(d, c, now)
+	return s.take(w, d, c, now)
 }
 
 func (s *shaper) enqueue(w *waiter, l *lane, now time.Time) {
@@ -96,14 +95,15 @@ func (s *shaper) enqueue(w *waiter, l *lane, now time.Time) {
 	s.rearrange(l.d, now)
 }
 
-func (s *shaper) take(d *destination, c class, now time.Time) *slot {
+func (s *shaper) take(w *waiter, d *destination, c class, now time.Time) *slot {
+	sl := &slot{d: d, class: c, account: w.account, since: now}
 	d.taken++
-	d.ch.used[c]++
+	d.ch.count(sl, 1)
 	if d.limits.Rate > 0 {
 		d.tokens--
 	}
 	s.rearrange(d, now)
-	return &slot{d: d, class: c, since: now}
+	return sl
 }
 
 // release gives a slot back, with what the attempt showed.
@@ -119,7 +119,7 @@ func (s *shaper) release(sl *slot, h health) {
 
 func (s *shaper) giveBack(sl *slot, now time.Time) {
 	sl.d.taken--
-	sl.d.ch.used[sl.class]--
+	sl.end()
 	s.rearrange(sl.d, now)
 }
 
@@ -136,7 +136,7 @@ func (s *shaper) serve(ch *channel, now time.Time) {
 		}
 		c := l.class
 		w := l.pop()
-		w.slots = append(w.slots, s.take(l.d, c, now))
+		w.slots = append(w.slots, s.take(w, l.d, c, now))
 		if w.held {
 			tell(w.ready)
 		} else {
@@ -234,10 +234,19 @@ func (s *shaper) channel(name string) *channel {
 		if !ok {
 			limit = defaultConcurrency(name)
 		}
-		ch = &channel{name: name, limit: limit}
+		ch = &channel{name: name, newBy: make(map[string]int)}
+		s.setLimit(ch, limit)
 		s.channels[name] = ch
 	}
 	return ch
+}
+
+func (s *shaper) setLimit(ch *channel, limit int) {
+	silent, ok := s.silent[ch.name]
+	if !ok {
+		silent = defaultSilent(ch.name, limit)
+	}
+	ch.limit, ch.silent = max(limit, 0), max(silent, 0)
 }
 
 // rearrange is called after every change of a destination: it puts its lanes
@@ -313,9 +322,14 @@ func (s *shaper) setConcurrency(name string, n int) {
 		s.concurrency = make(map[string]int)
 	}
 	s.concurrency[name] = n
-	ch := s.channel(name)
-	ch.limit = n
-	s.serve(ch, time.Now())
+	ch, now := s.channel(name), time.Now()
+	s.setLimit(ch, n)
+	for _, d := range s.destinations {
+		if d.ch == ch {
+			s.rearrange(d, now)
+		}
+	}
+	s.serve(ch, now)
 	s.unlockAndWake()
 }
 

@@ -74,8 +74,9 @@ func (m *model) place(label string) place {
 func (m *model) lease(id ID, p place) {
 	w := m.s.begin(id, make(chan struct{}, 1))
 	w.account = fmt.Sprint(id % 3)
-	if sl := m.s.acquire(w, p, id%2 == 0); sl != nil {
+	if sl := m.s.acquire(w, p, id%2 == 0, id%3 == 0); sl != nil {
 		m.slots[w] = sl
+		m.s.watch(sl)
 		m.s.forgo(w, func(place) bool { return false })
 		return
 	}
@@ -112,17 +113,23 @@ func (m *model) actions() map[string]func(*rapid.T) {
 				t.Skip()
 			}
 		},
+		"hear of an attempt": func(t *rapid.T) {
+			if len(m.slots) == 0 {
+				t.Skip()
+			}
+			m.s.hear(m.slots[m.firstRunning()])
+		},
 		"end an attempt": func(t *rapid.T) {
 			if len(m.slots) == 0 {
 				t.Skip()
 			}
-			w := slices.MinFunc(slices.Collect(maps.Keys(m.slots)), func(a, b *waiter) int { return cmp.Compare(a.id, b.id) })
+			w := m.firstRunning()
 			m.s.release(m.slots[w], health(rapid.IntRange(0, 3).Draw(t, "health")))
 			delete(m.slots, w)
 			m.s.end(w)
 		},
 		"pass time": func(t *rapid.T) {
-			time.Sleep(time.Duration(rapid.IntRange(1, 4000).Draw(t, "seconds")) * time.Second)
+			time.Sleep(time.Duration(rapid.SampledFrom([]int{40, 100, 4000, 4000_000}).Draw(t, "ms")) * time.Millisecond)
 			synctest.Wait()
 		},
 		"change concurrency": func(t *rapid.T) {
@@ -130,6 +137,10 @@ func (m *model) actions() map[string]func(*rapid.T) {
 		},
 		"": m.check,
 	}
+}
+
+func (m *model) firstRunning() *waiter {
+	return slices.MinFunc(slices.Collect(maps.Keys(m.slots)), func(a, b *waiter) int { return cmp.Compare(a.id, b.id) })
 }
 
 func (m *model) check(t *rapid.T) {
@@ -154,8 +165,31 @@ func (m *model) check(t *rapid.T) {
 	if waiting != 0 {
 		t.Fatalf("%d more in lines than waiters know of", waiting)
 	}
-	if running := m.s.channel("remote").running(); running != taken || taken != len(m.slots)+kept {
-		t.Fatalf("channel counts %d, destinations %d, there are %d running and %d kept", running, taken, len(m.slots), kept)
+	ch := m.s.channel("remote")
+	if counted := sum(ch.used) + sum(ch.quiet); counted != taken || taken != len(m.slots)+kept {
+		t.Fatalf("channel counts %d, destinations %d, there are %d running and %d kept", counted, taken, len(m.slots), kept)
+	}
+	if most := 6 + silentFactor*6; taken > most {
+		t.Fatalf("%d run, more than %d", taken, most)
+	}
+	for i := range ch.turns {
+		m.checkTurns(t, &ch.turns[i])
+	}
+}
+
+func (m *model) checkTurns(t *rapid.T, turns *turns) {
+	if turns.accounts.Len() != len(turns.byAccount) {
+		t.Fatalf("%d accounts have turns, %d are known", turns.accounts.Len(), len(turns.byAccount))
+	}
+	for account, p := range turns.byAccount {
+		if p.lanes.Len() == 0 || p.account != account {
+			t.Fatalf("%q has %d lanes of %q", account, p.lanes.Len(), p.account)
+		}
+		for e := p.lanes.Front(); e != nil; e = e.Next() {
+			if l := e.Value.(*lane); l.account() != account {
+				t.Fatalf("%q has the lane of %q", account, l.account())
+			}
+		}
 	}
 }
 
@@ -178,7 +212,7 @@ func TestShaperKeepsItsBooks(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			defer func() { failed = recover() }()
 			m := &model{T: rt, parked: make(map[string]*waiter), slots: make(map[*waiter]*slot)}
-			m.s = newShaper(map[string]int{"remote": 3}, func(_, d string) Limits {
+			m.s = newShaper(map[string]int{"remote": 3}, nil, func(_, d string) Limits {
 				if d == "d1" {
 					return Limits{Rate: 0.1}
 				}

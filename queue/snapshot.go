@@ -39,8 +39,9 @@ func (q *Queue) Destinations() []Destination {
 // Channel is what a Queue knows of a channel.
 type Channel struct {
 	Name    string `json:"name"`
-	Running int    `json:"running"`
+	Running int    `json:"running"` // attempts that count for the limit
 	Limit   int    `json:"limit"`
+	Silent  int    `json:"silent,omitempty"` // further ones, whose next hop says nothing
 }
 
 // Channels returns the channels that have been used, by name: the numbers of
@@ -52,7 +53,7 @@ func (q *Queue) Channels() []Channel {
 	defer s.mu.Unlock()
 	var all []Channel
 	for _, ch := range s.channels {
-		all = append(all, Channel{ch.name, ch.running(), ch.limit})
+		all = append(all, Channel{ch.name, sum(ch.used), ch.limit, sum(ch.quiet)})
 	}
 	slices.SortFunc(all, func(a, b Channel) int { return cmp.Compare(a.Name, b.Name) })
 	return all
@@ -72,10 +73,10 @@ func (s *shaper) snapshot() []Destination {
 func (d *destination) snapshot(now time.Time) Destination {
 	t := Destination{
 		Channel: d.channel, Name: d.name, State: "open",
-		Running: d.taken, Waiting: d.waiting(), Window: d.window,
+		Running: d.taken, Waiting: d.waiting(), Window: d.open(),
 		Failures: d.failures,
 	}
-	if d.window == noWindow {
+	if t.Window == noWindow {
 		t.Window = 0
 	}
 	if d.failures > 0 {

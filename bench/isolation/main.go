@@ -3,9 +3,8 @@
 // answers, but very slowly, and for others that do not answer at all. Time,
 // store and network are real.
 //
-// The good destination has had mail before. What has not must share the slots
-// for destinations of which nothing is known with the dead ones; -unknown
-// measures that, too.
+// The good destination has had mail before. Then every message goes to
+// another one, which nothing is known of; nor is anything of the dead ones.
 //
 //	isolation -tarpit 100000 -dead 1000
 package main
@@ -36,7 +35,7 @@ func main() {
 	flag.IntVar(&b.dead, "dead", 1000, "messages for dead destinations, one for each")
 	flag.DurationVar(&b.tarpit.Delay, "delay", 5*time.Second, "how long the slow destination holds each of its replies back")
 	flag.IntVar(&b.concurrency, "concurrency", 20, "attempts at a time")
-	flag.BoolVar(&b.unknown, "unknown", false, "send to destinations that had no mail before, too")
+	flag.BoolVar(&b.unknown, "unknown", true, "send to destinations that had no mail before, too")
 	flag.IntVar(&b.rounds, "n", 100, "good messages of each kind")
 	dir := flag.String("dir", "", "where the store is made")
 	flag.Parse()

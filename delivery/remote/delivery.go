@@ -192,10 +192,11 @@ func (d *delivery) offer(ctx context.Context, g *group, c call) *failure {
 				s.quit()
 			}
 			var f *failure
-			if s, f = d.agent.open(ctx, c); f != nil {
+			if s, f = d.agent.open(ctx, c, d.message.Progress); f != nil {
 				return f
 			}
 		}
+		s.progress = d.message.Progress
 		fresh = d.transact(ctx, g, s)
 	}
 	return nil

@@ -21,7 +21,7 @@ type idleSession struct {
 
 // release keeps a session for later, or ends it.
 func (a *Agent) release(s *session) {
-	s.reused = true
+	s.reused, s.progress = true, nil
 	keep := !s.broken && a.IdleTime >= 0 && s.served < or(a.MaxMessages, defaultMaxMessages)
 	if !keep || !a.pool.put(s, or(a.IdleTime, defaultIdleTime), or(a.MaxIdle, defaultMaxIdle)) {
 		s.quit()

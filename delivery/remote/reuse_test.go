@@ -64,6 +64,25 @@ func TestReuse(t *testing.T) {
 	}
 }
 
+// The queue hears of each sign of life, in a session of its own and in one
+// that another message has left.
+func TestProgressIsTold(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.hosts["192.0.2.1:25"] = []string{takesAll + mails + rcpts + datas + takes}
+		a := w.agent()
+		for _, least := range []int{7, 4} { // connection, greeting, EHLO; MAIL, RCPT, DATA, dot
+			told := 0
+			m := message("Subject: x\n\nx\n", "u@x.test")
+			m.Progress = func() { told++ }
+			deliver(t, a, m)
+			if told < least {
+				t.Errorf("told %d times of progress, want at least %d", told, least)
+			}
+		}
+		w.done(a)
+	})
+}
+
 // TestNotShared: what must not go over the connection of another.
 func TestNotShared(t *testing.T) {
 	relay := sqmail.Relay{Host: "192.0.2.1"}

@@ -27,6 +27,8 @@ type session struct {
 	secure bool   // TLS is on
 	user   string // whom we are authenticated as
 
+	progress func() // of the delivery that has it; see sqmail.Message
+
 	served int  // transactions
 	reused bool // this is not its first delivery
 	reset  bool // a transaction was left open
@@ -35,12 +37,12 @@ type session struct {
 
 // open makes a session. If TLS was only worth a try and fails, it makes one
 // without.
-func (a *Agent) open(ctx context.Context, c call) (*session, *failure) {
-	s, f := a.start(ctx, c, a.weak.has(c.addr, time.Now()))
+func (a *Agent) open(ctx context.Context, c call, progress func()) (*session, *failure) {
+	s, f := a.start(ctx, c, progress, a.weak.has(c.addr, time.Now()))
 	if f != nil && f.clear && ctx.Err() == nil {
 		a.log().InfoContext(ctx, "TLS failed, going on without", "host", c.host, "addr", c.addr.String(), "err", f.err)
 		a.weak.add(c.addr, time.Now())
-		s, f = a.start(ctx, c, true)
+		s, f = a.start(ctx, c, progress, true)
 	}
 	if f != nil {
 		f.where = c.where()
@@ -49,12 +51,13 @@ func (a *Agent) open(ctx context.Context, c call) (*session, *failure) {
 }
 
 // start connects and does all that comes before MAIL.
-func (a *Agent) start(ctx context.Context, c call, inClear bool) (*session, *failure) {
+func (a *Agent) start(ctx context.Context, c call, progress func(), inClear bool) (*session, *failure) {
 	conn, f := a.dial(ctx, c)
 	if f != nil {
 		return nil, f
 	}
-	s := &session{agent: a, call: c, ip: c.addr.Addr().String(), raw: conn, conn: conn}
+	s := &session{agent: a, call: c, ip: c.addr.Addr().String(), raw: conn, conn: conn, progress: progress}
+	s.heard(nil) // it has accepted the connection
 	s.br = bufio.NewReaderSize(conn, replyBuffer)
 	release := s.watch(ctx)
 	f = s.setUp(ctx, inClear)
@@ -186,6 +189,7 @@ func (s *session) Write(p []byte) (int, error) {
 	s.conn.SetWriteDeadline(time.Now().Add(s.agent.timeout()))
 	n, err := s.conn.Write(p)
 	s.broken = s.broken || err != nil
+	s.heard(err)
 	return n, err
 }
 
@@ -194,7 +198,15 @@ func (s *session) read(timeout time.Duration) (reply, error) {
 	s.conn.SetReadDeadline(time.Now().Add(timeout))
 	r, err := readReply(s.br)
 	s.broken = s.broken || err != nil || r.code == 421
+	s.heard(err)
 	return r, err
+}
+
+// heard tells who made the attempt that the peer is there.
+func (s *session) heard(err error) {
+	if err == nil && s.progress != nil {
+		s.progress()
+	}
 }
 
 // quit ends the session; nobody waits for the answer.
