@@ -13,7 +13,6 @@ import (
 
 // What is wrong with a message that is refused for its own sake.
 var (
-	errTooBig = &sqmail.Error{Op: "body", Class: sqmail.Rejection, Reply: replyTooBig}
 	errLoop   = &sqmail.Error{Op: "body", Class: sqmail.Rejection, Reply: replyLoop}
 	errBareLF = &sqmail.Error{Op: "body", Class: sqmail.Rejection, Reply: replyBareLF, Close: true}
 
@@ -42,7 +41,7 @@ func (b *body) Read(p []byte) (int, error) {
 	set := b.s.set
 	switch {
 	case set.maxMessage > 0 && b.size > set.maxMessage:
-		b.err = errTooBig
+		b.err = set.errTooBig
 		return 0, b.err
 	case set.maxHops > 0 && b.hops.count >= set.maxHops:
 		b.err = errLoop

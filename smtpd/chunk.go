@@ -62,7 +62,7 @@ func (s *session) skipChunk(c *chunkSource) bool {
 	case nil:
 		return true
 	case errSkipTooMuch:
-		s.sayLast(replyTooBig)
+		s.sayLast(s.set.tooBig)
 	default:
 		s.lost(err)
 	}

@@ -55,7 +55,7 @@ func (s *session) refusal(stage, filter string, r sqmail.Reply) condition {
 	case known:
 	case r == replyNoRelay:
 		return condition{"SNDR::Invalid_Relay", ""}
-	case r == replyTooBig:
+	case r == s.set.tooBig:
 		return condition{"DATA::Invalid_Size", ""}
 	case r == replyLoop:
 		return condition{"DATA::Toomany_Hops", ""}

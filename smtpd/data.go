@@ -175,7 +175,7 @@ func (w *remembered) Read(p []byte) (int, error) {
 // what it is sending. After octets that may mean one thing to us and another to
 // the client, and when it goes on for too long, the session is over.
 func (s *session) refuseMessage(env *sqmail.Envelope, b *body, err error) {
-	if b.err == nil || b.err == errTooBig || b.err == errLoop {
+	if b.err == nil || b.err == s.set.errTooBig || b.err == errLoop {
 		if skipErr := b.src.skip(s.skipLimit()); skipErr != nil {
 			b.fail(skipErr)
 			s.closing = true

@@ -102,6 +102,7 @@ var options = map[string]func(*smtpd.Server){
 	"LMTP":             func(s *smtpd.Server) { s.LMTP = true },
 	"no receiver":      func(s *smtpd.Server) { s.Receiver = nil },
 	"10 octets":        func(s *smtpd.Server) { s.MaxMessageBytes = 10 },
+	"text of 552":      func(s *smtpd.Server) { s.TooBigText = "see example.test" },
 	"no size limit":    func(s *smtpd.Server) { s.MaxMessageBytes = -1 },
 	"2 recipients":     func(s *smtpd.Server) { s.MaxRecipients = 2 },
 	"1 transaction":    func(s *smtpd.Server) { s.MaxTransactions = 1 },

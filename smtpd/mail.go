@@ -59,7 +59,7 @@ func (s *session) mail(arg string) {
 		s.decline("ORIG::SMTPUTF8", replyUTF8Path, pathAttr("from", path))
 		return
 	case s.set.maxMessage > 0 && tx.env.Size > s.set.maxMessage: // RFC 1870, 6.1
-		s.decline("DATA::Invalid_Size", replyTooBig, pathAttr("from", path), slog.Int64("size", tx.env.Size))
+		s.decline("DATA::Invalid_Size", s.set.tooBig, pathAttr("from", path), slog.Int64("size", tx.env.Size))
 		return
 	}
 	s.begins(tx)

@@ -137,6 +137,10 @@ type Server struct {
 	// one, our trace fields not at all. 0: 64 MiB. Negative: no limit.
 	MaxMessageBytes int64
 
+	// TooBigText is added to the 552 that refuses a greater one: a line of
+	// printable ASCII. "": nothing.
+	TooBigText string
+
 	// MaxRecipients is the number of RCPT commands in a transaction that are
 	// looked at; further ones hear 452, and so do those beyond 256 octets for
 	// each of that number. 0: 1000. Negative: no limit. A number that is not

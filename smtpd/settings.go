@@ -52,6 +52,10 @@ type settings struct {
 	maxBad, maxAuth        int
 	limits                 string // as EHLO says them
 
+	// What refuses a message that is too big.
+	tooBig    sqmail.Reply
+	errTooBig error
+
 	xclientFrom []netip.Prefix
 
 	authDelay, greetDelay time.Duration
@@ -79,8 +83,13 @@ func (s *Server) settings() *settings {
 			maxHops: limit(s.MaxHops, defaultMaxHops), maxBad: limit(s.MaxBadCommands, defaultMaxBad),
 			maxAuth: limit(s.MaxAuthFailures, defaultMaxAuth), authDelay: limit(s.AuthFailureDelay, defaultAuthDelay),
 			greetDelay: s.GreetDelay, xclientFrom: s.XCLIENTFrom,
+			tooBig:   replyTooBig,
 			timeouts: serve.Timeouts{Idle: s.IdleTimeout, Body: s.BodyTimeout, MinRate: s.MinRate, Write: s.WriteTimeout},
 		}
+		if s.TooBigText != "" {
+			s.made.tooBig.Text += "; " + s.TooBigText
+		}
+		s.made.errTooBig = &sqmail.Error{Op: "body", Class: sqmail.Rejection, Reply: s.made.tooBig}
 	})
 	return s.made
 }
