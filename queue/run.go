@@ -104,7 +104,7 @@ func (q *Queue) Run(ctx context.Context) error {
 
 // dispatch leases what is due and starts work on it.
 func (q *Queue) dispatch(ctx context.Context) error {
-	tokens := make(chan struct{}, maxLeases)
+	tokens := make(chan struct{}, maxLeases+q.shaper.places())
 	var leasing brake
 	for {
 		select {

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/sqmail/sqmail"
 )
 
 const (
@@ -230,15 +232,37 @@ func (s *shaper) limitsOf(p place) Limits {
 func (s *shaper) channel(name string) *channel {
 	ch := s.channels[name]
 	if ch == nil {
-		limit, ok := s.concurrency[name]
-		if !ok {
-			limit = defaultConcurrency(name)
-		}
-		ch = &channel{name: name, newBy: make(map[string]int)}
-		s.setLimit(ch, limit)
+		ch = s.newChannel(name)
 		s.channels[name] = ch
 	}
 	return ch
+}
+
+func (s *shaper) newChannel(name string) *channel {
+	ch := &channel{name: name, newBy: make(map[string]int)}
+	limit, ok := s.concurrency[name]
+	if !ok {
+		limit = defaultConcurrency(name)
+	}
+	s.setLimit(ch, limit)
+	return ch
+}
+
+// places is the number of attempts that may run on all channels that are
+// known of beforehand.
+func (s *shaper) places() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	names := map[string]bool{sqmail.ChannelLocal: true, sqmail.ChannelRemote: true}
+	for name := range s.concurrency {
+		names[name] = true
+	}
+	n := 0
+	for name := range names {
+		ch := s.newChannel(name)
+		n += ch.limit + ch.silent
+	}
+	return n
 }
 
 func (s *shaper) setLimit(ch *channel, limit int) {
