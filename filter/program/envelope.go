@@ -1,6 +1,7 @@
 package program
 
 import (
+	"crypto/tls"
 	"errors"
 	"strconv"
 	"strings"
@@ -34,8 +35,10 @@ func appendEnvelope(dst []byte, env *sqmail.Envelope) ([]byte, error) {
 // Variables returns what a queue program is told of a message besides the
 // protocol: MAILFROM, and RCPTTO, all recipients, each followed by a blank (as
 // many as fit; a variable of over 128 KiB cannot be passed on); and of a peer
-// TCPREMOTEIP, TCPREMOTEPORT, TCPREMOTEHOST, TCPLOCALIP, TCPLOCALPORT,
-// HELOHOST, AUTHUSER and AUTHPROTOCOL, as far as they are known.
+// TCPREMOTEIP, TCPREMOTEPORT, TCPREMOTEHOST, TCPLOCALIP, TCPLOCALPORT and
+// HELOHOST, of one that has authenticated AUTHUSER, AUTHPROTOCOL,
+// TCPREMOTEINFO and an empty RELAYCLIENT, with TLS SSL_PROTOCOL and SSL_CIPHER,
+// and SPFRESULT, as far as they are known.
 func Variables(env *sqmail.Envelope) []string {
 	vars := []string{"MAILFROM=" + env.ReversePath.Unquoted(), "RCPTTO=" + rcptTo(env)}
 	add := func(name, value string) {
@@ -58,8 +61,33 @@ func Variables(env *sqmail.Envelope) []string {
 	add("TCPREMOTEHOST", peer.Name)
 	add("HELOHOST", peer.Hello)
 	add("AUTHUSER", peer.User)
+	add("TCPREMOTEINFO", peer.User)
 	add("AUTHPROTOCOL", peer.Mechanism)
+	add("SPFRESULT", spfResult(env))
+	if peer.User != "" {
+		vars = append(vars, "RELAYCLIENT=")
+	}
+	if peer.TLS != nil {
+		add("SSL_PROTOCOL", strings.Replace(tls.VersionName(peer.TLS.Version), "TLS ", "TLSv", 1))
+		add("SSL_CIPHER", tls.CipherSuiteName(peer.TLS.CipherSuite))
+	}
 	return vars
+}
+
+// spfResult is the result of the SPF check, in the words of qmail-smtpd.
+func spfResult(env *sqmail.Envelope) (result string) {
+	for _, v := range env.Verdicts {
+		if v.Filter == "spf" && v.Rule != "" {
+			result = v.Rule
+		}
+	}
+	switch result {
+	case "temperror":
+		return "error"
+	case "permerror":
+		return "unknown"
+	}
+	return result
 }
 
 func rcptTo(env *sqmail.Envelope) string {

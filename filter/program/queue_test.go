@@ -2,16 +2,17 @@ package program_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
 	"time"
-
-	"net/netip"
 
 	"github.com/sqmail/sqmail"
 	"github.com/sqmail/sqmail/filter/program"
@@ -184,6 +185,26 @@ func TestAddressesThatDoNotFit(t *testing.T) {
 }
 
 // No variable may be so long that the program cannot be started at all.
+// TestVariablesOfMessages: those of spec/smtpd.md 3.3 that wrappers look at.
+func TestVariablesOfMessages(t *testing.T) {
+	env := envelope("a@x.test", "b@y.test", "c@y.test")
+	env.Peer = &sqmail.Peer{
+		Remote: netip.MustParseAddrPort("192.0.2.7:1025"), User: "joe", Mechanism: "plain", Hello: "h\x00",
+		TLS: &tls.ConnectionState{Version: tls.VersionTLS13, CipherSuite: tls.TLS_AES_128_GCM_SHA256},
+	}
+	env.Verdicts = []sqmail.Verdict{{Filter: "spf", Rule: "permerror"}, {Filter: "other", Rule: "pass"}}
+	got := program.Variables(env)
+	slices.Sort(got)
+	want := []string{
+		"AUTHPROTOCOL=plain", "AUTHUSER=joe", "MAILFROM=a@x.test", "RCPTTO=b@y.test c@y.test ", "RELAYCLIENT=",
+		"SPFRESULT=unknown", "SSL_CIPHER=TLS_AES_128_GCM_SHA256", "SSL_PROTOCOL=TLSv1.3",
+		"TCPREMOTEINFO=joe", "TCPREMOTEIP=192.0.2.7", "TCPREMOTEPORT=1025",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+}
+
 func TestManyRecipientsFitTheEnvironment(t *testing.T) {
 	q, dir := queue(t, readAll+`echo ${#RCPTTO} >length`)
 	var to []string

@@ -5,7 +5,9 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -44,8 +46,9 @@ type Scanner struct {
 	// Parallel is how many run at once; scanners are large. 0: ten.
 	Parallel int
 
-	// Env is the program's environment, as "name=value". Nil means a PATH of
-	// the system's directories, and nothing else.
+	// Env is what the program finds in its environment, as "name=value",
+	// besides the variables of the connection rules and those of the message
+	// (see [Variables]). Nil means a PATH of the system's directories.
 	Env []string
 
 	// Mode is who may read the file. 0: its owner alone, 0600. A program that
@@ -68,13 +71,18 @@ const scanTimeout = 5 * time.Minute
 // Name returns "qhpsi".
 func (f *Scanner) Name() string { return "qhpsi" }
 
+// Asks names the program.
+func (f *Scanner) Asks(*filter.Session) string {
+	return strings.Join(append([]string{"program", f.Program}, f.Args...), " ")
+}
+
 // Body returns a scanner for a message.
 func (f *Scanner) Body(ctx context.Context, s *filter.Session) (filter.Scanner, error) {
 	file, err := spool.Create(f.TempDir)
 	if err != nil {
 		return nil, err
 	}
-	m := &scanning{f: f, ctx: ctx, file: file}
+	m := &scanning{f: f, s: s, ctx: ctx, file: file}
 	if f.Mode != 0 {
 		err = file.Chmod(f.Mode)
 	}
@@ -91,6 +99,7 @@ func (f *Scanner) Body(ctx context.Context, s *filter.Session) (filter.Scanner, 
 // scanning is a message on its way to the program.
 type scanning struct {
 	f      *Scanner
+	s      *filter.Session
 	ctx    context.Context
 	file   *spool.File
 	long   bool // longer than MaxSize
@@ -124,7 +133,7 @@ func (m *scanning) End() (sqmail.Verdict, error) {
 	case m.f.OnlyBase64 && !m.base64.Found():
 		return sqmail.Verdict{Rule: "no base64 part"}, nil
 	}
-	code, err := m.f.scan(m.ctx, m.file.Name())
+	code, err := m.f.scan(m.ctx, m.file.Name(), m.environ())
 	switch {
 	case err != nil || code == 0:
 		return sqmail.Verdict{}, err
@@ -143,11 +152,23 @@ var infected = sqmail.Reply{
 	Text: "sorry, invalid message content (virus)",
 }
 
+// environ is the program's environment.
+func (m *scanning) environ() []string {
+	env := slices.Clone(environ(m.f.Env))
+	for name, value := range m.s.Vars {
+		env = append(env, name+"="+value)
+	}
+	if m.s.Envelope != nil {
+		env = append(env, Variables(m.s.Envelope)...)
+	}
+	return env
+}
+
 // Close removes the file.
 func (m *scanning) Close() { m.file.Close() }
 
 // scan runs the program when it is its turn, and returns its exit code.
-func (f *Scanner) scan(ctx context.Context, name string) (code int, err error) {
+func (f *Scanner) scan(ctx context.Context, name string, env []string) (code int, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, cmp.Or(f.Timeout, scanTimeout), errTookTooLong)
 	defer cancel()
 	f.once.Do(func() { f.slots = make(chan struct{}, max(1, cmp.Or(f.Parallel, 10))) })
@@ -157,7 +178,6 @@ func (f *Scanner) scan(ctx context.Context, name string) (code int, err error) {
 	case <-ctx.Done():
 		return 0, context.Cause(ctx)
 	}
-	env := environ(f.Env)
 	path, err := find(f.Program, env)
 	if err != nil {
 		return 0, err

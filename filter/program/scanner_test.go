@@ -34,6 +34,25 @@ func scan(t *testing.T, ctx context.Context, f *program.Scanner, text string) (s
 	return s.End()
 }
 
+// TestScannersSeeTheSession: a program finds in its environment who sends what
+// to whom, and what the rules of the connection say.
+func TestScannersSeeTheSession(t *testing.T) {
+	f := &program.Scanner{
+		Program: script(t, `test "$OWN|$SITE|$MAILFROM|$RCPTTO|$AUTHUSER|$HOME" = "1|a b|a@x.test|b@y.test |joe|"`),
+		Env:     []string{"PATH=/usr/bin:/bin", "OWN=1"}, TempDir: t.TempDir(),
+	}
+	peer := &sqmail.Peer{User: "joe"}
+	env := &sqmail.Envelope{ReversePath: sqmail.PathOf("a@x.test"), Recipients: []sqmail.Recipient{{Path: sqmail.PathOf("b@y.test")}}, Peer: peer}
+	s, err := f.Body(t.Context(), &filter.Session{Peer: peer, Envelope: env, Vars: map[string]string{"SITE": "a b"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if v, err := s.End(); err != nil || v.Action != sqmail.ActionPass {
+		t.Errorf("%+v, %v", v, err)
+	}
+}
+
 func TestExitCodesOfScanners(t *testing.T) {
 	for _, test := range []struct {
 		command  string
