@@ -2,10 +2,13 @@ package control
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"path"
 	"strings"
 
 	"github.com/sqmail/sqmail/delivery/local"
+	"github.com/sqmail/sqmail/filter"
 )
 
 // assignments are users/assign: who controls which local parts.
@@ -21,21 +24,21 @@ type assignments struct {
 // up to one that begins with a dot, without which the file may have been cut
 // short. Of lines for the same local part the first one counts. The ids are not
 // used: deliveries run as who the daemon runs as.
-func parseAssign(file string, text []byte) (*assignments, []Problem) {
+func parseAssign(text []byte, warn complain) *assignments {
 	a := &assignments{exact: map[string]local.User{}, prefix: map[string]local.User{}}
-	var problems []Problem
 	number := 0
 	for raw := range bytes.Lines(text) {
 		number++
 		line := strings.TrimRight(string(raw), "\r\n")
 		if strings.HasPrefix(line, ".") {
-			return a, problems
+			return a
 		}
 		if reason := a.add(line); reason != "" {
-			problems = append(problems, Problem{file, number, reason, true})
+			warn(number, true, reason)
 		}
 	}
-	return a, append(problems, Problem{file, 0, "has no line with a dot at its end: it may have been cut short", true})
+	warn(0, true, "has no line with a dot at its end: it may have been cut short")
+	return a
 }
 
 // add adds a line, and returns what is wrong with it.
@@ -61,16 +64,69 @@ func (a *assignments) add(line string) string {
 
 // lookup returns the exact assignment, or the one of the longest prefix with
 // the rest of the local part, in its own case, behind its ext.
-func (a *assignments) lookup(name string) (local.User, bool) {
+func (a *assignments) lookup(name string) (local.User, bool, error) {
 	folded := lower(name)
 	if user, found := a.exact[folded]; found {
-		return user, true
+		return user, true, nil
 	}
 	for i := len(folded); i >= 0; i-- {
 		if user, found := a.prefix[folded[:i]]; found {
 			user.Ext += name[i:]
-			return user, true
+			return user, true, nil
 		}
 	}
-	return local.User{}, false
+	return local.User{}, false, nil
+}
+
+// assigner knows who controls which local parts.
+type assigner interface {
+	lookup(name string) (user local.User, found bool, err error)
+}
+
+// assignedDB is the database that qmail-newu makes of users/assign: the key
+// "!local" and a NUL for what is exact, "!prefix" for what is not, and "" for the
+// last characters of the prefixes. Spec: local.md, 2.1.
+type assignedDB struct{ filter.Database }
+
+func (a assignedDB) lookup(name string) (user local.User, found bool, err error) {
+	folded := lower(name)
+	if user, found, err = a.user("!" + folded + "\x00"); found || err != nil {
+		return user, found, err
+	}
+	ends, found, err := a.Get(nil)
+	if err != nil || !found {
+		return user, false, orError(err, errNotAssign)
+	}
+	for i := len(folded); i >= 0; i-- {
+		if i > 0 && bytes.IndexByte(ends, folded[i-1]) < 0 {
+			continue
+		}
+		if user, found, err = a.user("!" + folded[:i]); found || err != nil {
+			user.Ext += name[i:]
+			return user, found, err
+		}
+	}
+	return local.User{}, false, nil
+}
+
+var errNotAssign = errors.New("the database was not made of users/assign")
+
+func orError(err, other error) error {
+	if err != nil {
+		return err
+	}
+	return other
+}
+
+// user reads a record: user, uid, gid, home, dash, ext, each with a NUL behind.
+func (a assignedDB) user(key string) (user local.User, found bool, err error) {
+	value, found, err := a.Get([]byte(key))
+	if err != nil || !found {
+		return user, false, err
+	}
+	fields := strings.Split(string(value), "\x00")
+	if len(fields) != 7 || !path.IsAbs(fields[3]) {
+		return user, false, fmt.Errorf("the record %.80q is not one of users/assign", key)
+	}
+	return local.User{Name: fields[0], Home: fields[3], Dash: fields[4], Ext: fields[5]}, true, nil
 }

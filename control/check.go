@@ -29,6 +29,7 @@ func CheckFS(fsys fs.FS, home string) []Problem {
 		return s.problems
 	}
 	s.config(home)
+	s.close()
 	s.strangers()
 	s.directories()
 	slices.SortStableFunc(s.problems, func(a, b Problem) int {

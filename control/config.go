@@ -63,7 +63,9 @@ type Config struct {
 	// RcptHosts are the domains that mail from strangers is taken for
 	// (control/rcpthosts), MoreRcptHosts further ones (control/morercpthosts).
 	// Without a file rcpthosts they are the Locals and the domains of
-	// VirtualDomains, and there are no further ones.
+	// VirtualDomains, and there are no further ones. Where there is a
+	// morercpthosts.cdb without its text its domains are not in MoreRcptHosts,
+	// but Accepts and RcptFilter know them.
 	RcptHosts, MoreRcptHosts []Entry
 
 	// BadMailFrom and BadRcptTo are addresses that mail is refused from, and
@@ -74,7 +76,7 @@ type Config struct {
 	// BadMIMETypes and BadLoaderTypes are what base64 parts may not begin with,
 	// and not hold (control/badmimetypes, control/badloadertypes). Nil: there
 	// is no such file.
-	BadMIMETypes, BadLoaderTypes filter.Keys
+	BadMIMETypes, BadLoaderTypes filter.Database
 
 	// SMTPRoutes, QMTPRoutes and AuthSenders say where remote mail goes
 	// (control/smtproutes, qmtproutes, authsenders). They hold passwords.
@@ -112,6 +114,9 @@ type Config struct {
 	routes   delivery.Routes
 	locals   map[string]bool // in lower case
 	rcptList *filter.List
+	moreRcpt *database // nil: there is no cdb, or its text counts
+
+	databases []*database // all that are open
 
 	badHello      *filter.BadHello
 	badMailFrom   *filter.BadMailFrom
@@ -124,6 +129,8 @@ type Config struct {
 // holds everything that is wrong with it: a Config either is complete, or is
 // not used. Nothing that is there and cannot be read is ever taken for its
 // default.
+//
+// Databases (.cdb) are found whole, and stay open until Close.
 func Load(home string) (*Config, error) {
 	home, err := filepath.Abs(home)
 	if err != nil {
@@ -139,6 +146,7 @@ func LoadFS(fsys fs.FS, home string) (*Config, error) {
 	s := newSource(fsys)
 	c := s.config(home)
 	if err := failure(s.problems); err != nil {
+		s.close()
 		return nil, err
 	}
 	c.Problems = s.problems
@@ -159,6 +167,9 @@ func (s *source) config(home string) *Config {
 	c.Services = s.services(c)
 	c.Users = s.users(c)
 	c.verifier = s.verifier(c)
+	for _, d := range s.open {
+		c.databases = append(c.databases, d)
+	}
 	return c
 }
 
@@ -167,7 +178,7 @@ func (s *source) names(c *Config) {
 	c.Me = s.host("me", "")
 	c.SMTPGreeting = s.greeting(c.Me)
 	c.HeloHost = s.host("helohost", c.Me)
-	if s.origin["me"] == "" {
+	if s.missing("control/me") {
 		if s.origin["smtpgreeting"] == "" || s.origin["helohost"] == "" {
 			s.fatal("control/me", 0, "does not exist: write the full name of this host into it")
 		} else {
@@ -182,7 +193,7 @@ func (s *source) names(c *Config) {
 	}
 	c.LocalIPHost = s.host("localiphost", c.Me)
 	c.EnvNoAtHost = s.line("envnoathost", me("envnoathost"))
-	if c.EnvNoAtHost != "" && !validHost(c.EnvNoAtHost) {
+	if s.origin["envnoathost"] != "" && c.EnvNoAtHost != "" && !validHost(c.EnvNoAtHost) {
 		s.fatal("control/envnoathost", 1, "%.80q is no host name", c.EnvNoAtHost)
 	}
 	c.BounceFrom = s.localPart("bouncefrom", "MAILER-DAEMON")

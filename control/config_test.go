@@ -88,9 +88,9 @@ func TestValuesThatAreRefused(t *testing.T) {
 		{"authsenders", "a.example:relay;99999", "control/authsenders:1:"},
 		{"users/accounts", "joe::=x\noops\n", "users/accounts:2:"},
 		{"users/assign", "=joe:joe:1:1:/home/joe:::\n", "users/assign: has no line with a dot"},
-		{"users/cdb", "x", "users/cdb: its source"},
-		{"users/assign.cdb", "x", "users/assign.cdb: its source"},
-		{"morercpthosts.cdb", "x", "control/morercpthosts.cdb: its source"},
+		{"users/cdb", "x", "users/cdb: cannot be read: it is no cdb"},
+		{"users/assign.cdb", "x", "users/assign.cdb: cannot be read: it is no cdb"},
+		{"morercpthosts.cdb", "x", "control/morercpthosts.cdb: cannot be read: it is no cdb"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) { refuse(t, home(map[string]string{tt.name: tt.text}), tt.want) })

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -162,26 +161,6 @@ func (f *FilterSettings) setLoaderTypes(v string) error {
 	return nil
 }
 
-// signatures reads a list of signatures: the first n octets of each line.
-func (s *source) signatures(name string, n int) filter.Keys {
-	entries, found := s.list(name)
-	if _, cdb := s.stat("control/" + name + ".cdb"); cdb && !found {
-		s.fatal("control/"+name+".cdb", 0, "its source control/%s does not exist; the source is what is read here", name)
-	}
-	if !found {
-		return nil
-	}
-	keys := make(filter.Keys, len(entries))
-	for _, e := range entries {
-		if len(e.Key) < n {
-			s.warn(e.File, e.Line, "%q is shorter than the %d characters of a signature, and matches nothing", e.Key, n)
-			continue
-		}
-		keys[e.Key[:n]] = nil
-	}
-	return keys
-}
-
 // recipients reads which recipients exist. Without a file all do.
 func (s *source) recipients(c *Config) {
 	text, found := s.read("control/recipients")
@@ -192,9 +171,7 @@ func (s *source) recipients(c *Config) {
 	for _, wrong := range lineErrors(err) {
 		s.fatal("control/recipients", wrong.Line, "%v", wrong.Err)
 	}
-	for i := range rules {
-		rules[i].Locate(c.Home)
-	}
+	s.locate(c, rules)
 	c.recipients = append([]filter.RecipientRule{}, rules...)
 }
 
@@ -204,8 +181,8 @@ func (s *source) mailFromRules(c *Config) {
 	const file = "control/mailfromrules"
 	text, found := s.read(file)
 	if !found {
-		if _, cdb := s.stat(file + ".cdb"); cdb {
-			c.mailFromRules = &filter.CDB{Path: filepath.Join(c.Home, file+".cdb")}
+		if db := s.database(file + ".cdb"); db != nil && s.missing(file) {
+			c.mailFromRules = db
 		}
 		return
 	}
@@ -244,8 +221,8 @@ func (s *source) filterFiles(c *Config) {
 	s.recipients(c)
 	s.mailFromRules(c)
 	c.BadHello, _ = s.list("badhelo")
-	c.BadMIMETypes = s.signatures("badmimetypes", 9)
-	c.BadLoaderTypes = s.signatures("badloadertypes", 5)
+	c.BadMIMETypes = s.keysOf("badmimetypes", 9)
+	c.BadLoaderTypes = s.keysOf("badloadertypes", 5)
 	c.badHello = filter.NewBadHello(rules(c.BadHello))
 	c.badMailFrom = filter.NewBadMailFrom(c.BadMailFromRules(), "")
 	c.badRcptTo = filter.NewBadRcptTo(c.BadRcptToRules(), "")

@@ -12,7 +12,7 @@ func (s *source) profiles(c *Config, service *Service) {
 	base := defaultSettings(c)
 	where := func(file string, line int, about string) func(bool, string, ...any) {
 		return func(fatal bool, format string, args ...any) {
-			s.problems = append(s.problems, Problem{file, line, about + fmt.Sprintf(format, args...), fatal})
+			s.add(Problem{file, line, about + fmt.Sprintf(format, args...), fatal})
 		}
 	}
 	complain := where(service.File, service.Line, "")

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"context"
 	"strings"
 
 	"github.com/sqmail/sqmail/filter"
@@ -13,19 +14,17 @@ import (
 func (s *source) rcptHosts(c *Config) {
 	var found, more bool
 	c.RcptHosts, found = s.list("rcpthosts")
-	c.MoreRcptHosts, more = s.list("morercpthosts")
+	c.MoreRcptHosts, c.moreRcpt, more = s.pair("morercpthosts")
 	s.checkDomains(c.RcptHosts, true)
 	s.checkDomains(c.MoreRcptHosts, true)
-	if _, cdb := s.stat("control/morercpthosts.cdb"); cdb && !more {
-		s.fatal("control/morercpthosts.cdb", 0, "its source control/morercpthosts does not exist; the source is what is read here")
-	}
 	switch {
+	case !found && !s.missing("control/rcpthosts"): // was told
 	case !found && more:
 		s.fatal("control/rcpthosts", 0, "does not exist, and without it control/morercpthosts would be ignored: make it, it may be empty")
 	case !found:
 		s.warn("control/rcpthosts", 0, "does not exist: mail is taken for the domains in control/locals and control/virtualdomains alone")
 		c.RcptHosts = deliveredHere(c)
-	case len(c.RcptHosts)+len(c.MoreRcptHosts) == 0:
+	case len(c.RcptHosts)+len(c.MoreRcptHosts) == 0 && c.moreRcpt == nil:
 		s.warn("control/rcpthosts", 0, "is empty: mail from other hosts is refused")
 	}
 	c.rcptList = filter.NewList(rules(c.RcptHosts, c.MoreRcptHosts))
@@ -48,7 +47,14 @@ func deliveredHere(c *Config) []Entry {
 // RcptFilter returns the filter that refuses mail from strangers for domains
 // that are not in RcptHosts and MoreRcptHosts.
 func (c *Config) RcptFilter() *filter.RcptHosts {
-	return &filter.RcptHosts{Domains: c.rcptList}
+	f := &filter.RcptHosts{Domains: c.rcptList}
+	if c.moreRcpt != nil {
+		f.Listed = func(_ context.Context, name string) (bool, error) {
+			_, found, err := c.moreRcpt.Get([]byte(name))
+			return found && err == nil, err
+		}
+	}
+	return f
 }
 
 // rules turns entries into the rules of a filter.
@@ -70,17 +76,27 @@ func (c *Config) BadMailFromRules() []filter.Rule { return rules(c.BadMailFrom) 
 func (c *Config) BadRcptToRules() []filter.Rule { return rules(c.BadRcptTo) }
 
 // Accepts reports whether mail from strangers is taken for a domain, and by
-// which entry: the domain itself, or else the longest ".suffix" of it.
+// which entry: the domain itself, or else the longest ".suffix" of it. What a
+// database cannot tell is not taken; the filter defers it.
 func (c *Config) Accepts(domain string) (Entry, bool) {
-	for name := lower(domain); name != ""; {
+	domain = lower(domain)
+	for name := domain; name != ""; name = parentOf(name) {
 		if rule, found := c.rcptList.Lookup(name); found {
 			return Entry{Key: rule.Text, File: rule.File, Line: rule.Line}, true
 		}
-		dot := strings.IndexByte(name[1:], '.')
-		if dot < 0 {
-			break
+	}
+	for name := domain; name != "" && c.moreRcpt != nil; name = parentOf(name) {
+		if _, found, err := c.moreRcpt.Get([]byte(name)); err != nil || found {
+			return Entry{Key: name, File: c.moreRcpt.name}, err == nil
 		}
-		name = name[1+dot:]
 	}
 	return Entry{}, false
+}
+
+// parentOf returns a name from its next dot on.
+func parentOf(name string) string {
+	if dot := strings.IndexByte(name[1:], '.'); dot >= 0 {
+		return name[1+dot:]
+	}
+	return ""
 }

@@ -31,8 +31,17 @@ type Client struct {
 // ParseRules parses a rules file. file is its name for problems. Of rules for the
 // same address the first one counts.
 func ParseRules(file string, text []byte) (*Rules, []Problem) {
-	r := &Rules{byKey: map[string]*Rule{}, byNet: map[netip.Prefix]*Rule{}}
 	var problems []Problem
+	r := parseRules(file, text, func(p Problem) { problems = append(problems, p) })
+	return r, problems
+}
+
+func newRules() *Rules {
+	return &Rules{byKey: map[string]*Rule{}, byNet: map[netip.Prefix]*Rule{}}
+}
+
+func parseRules(file string, text []byte, problem func(Problem)) *Rules {
+	r := newRules()
 	number := 0
 	for raw := range bytes.Lines(text) {
 		number++
@@ -42,20 +51,19 @@ func ParseRules(file string, text []byte) (*Rules, []Problem) {
 		}
 		rule, err := ParseRule(line)
 		if err != nil {
-			problems = append(problems, Problem{file, number, err.Error(), true})
+			problem(Problem{file, number, err.Error(), true})
 			continue
 		}
 		rule.File, rule.Line = file, number
 		first, err := r.add(rule)
 		if err != nil {
-			problems = append(problems, Problem{file, number, err.Error(), true})
+			problem(Problem{file, number, err.Error(), true})
 		} else if first != nil {
-			text := fmt.Sprintf("has no effect: line %d has a rule for the same address", first.Line)
-			problems = append(problems, Problem{file, number, text, false})
+			problem(Problem{file, number, fmt.Sprintf("has no effect: line %d has a rule for the same address", first.Line), false})
 		}
 	}
 	r.sortLengths()
-	return r, problems
+	return r
 }
 
 // add adds a rule. If there is one for the same address, that one stays and is

@@ -34,7 +34,9 @@ type Service struct {
 	// Variables are those of the line, in its order.
 	Variables []Variable
 
-	// RulesFile is the name of the rules file below control; "": no rules.
+	// RulesFile is the name of the rules file below control: the text that
+	// tcprules takes, or, if it ends with .cdb or only its .cdb is there, what
+	// tcprules makes. "": no rules.
 	RulesFile string
 
 	// TLS is the service's side of TLS, for implicit TLS and STARTTLS. Nil:
@@ -78,17 +80,18 @@ func (s *Service) Profiles() []*Profile { return slices.Collect(maps.Values(s.pr
 // ImplicitTLS reports whether a connection begins with TLS.
 func (s *Service) ImplicitTLS() bool { return protocols[s.Protocol].implicitTLS }
 
-// protocol is what is known of a protocol.
-type protocol struct{ implicitTLS, startTLS bool }
+// protocol is what is known of a protocol. later: there is no server for it
+// yet.
+type protocol struct{ implicitTLS, startTLS, later bool }
 
 var protocols = map[string]protocol{
 	"smtp":       {startTLS: true},
 	"submission": {startTLS: true},
 	"smtps":      {implicitTLS: true},
 	"lmtp":       {startTLS: true},
-	"qmtp":       {},
-	"qmtps":      {implicitTLS: true},
-	"qmqp":       {},
+	"qmtp":       {later: true},
+	"qmtps":      {later: true, implicitTLS: true},
+	"qmqp":       {later: true},
 	"pop3":       {startTLS: true},
 	"pop3s":      {implicitTLS: true},
 }
@@ -194,7 +197,9 @@ func (s *source) services(c *Config) []*Service {
 	const file = "control/services"
 	text, found := s.read(file)
 	if !found {
-		s.warn(file, 0, "does not exist: nothing listens")
+		if s.missing(file) {
+			s.warn(file, 0, "does not exist: nothing listens")
+		}
 		return nil
 	}
 	var services []*Service
@@ -213,13 +218,16 @@ func (s *source) services(c *Config) []*Service {
 			continue
 		}
 		service.File, service.Line = file, number
+		if protocols[service.Protocol].later {
+			s.fatal(file, number, "protocol %s is not served yet", service.Protocol)
+		}
 		s.unique(service, names, service.Name)
 		if !strings.HasSuffix(service.Address, ":0") {
 			s.unique(service, addresses, service.Address)
 		}
 		s.rulesOf(service, rules)
 		s.profiles(c, service)
-		s.tls(c, service)
+		s.tls(service)
 		services = append(services, service)
 	}
 	return services
@@ -246,28 +254,15 @@ func (s *source) rulesOf(service *Service, known map[string]*Rules) {
 		s.fatal(service.File, service.Line, "rules=%.60s is not the name of a file in control", service.RulesFile)
 		return
 	}
-	text, found := s.read(file)
-	if !found {
-		if !s.hasFatal(file) {
-			s.fatal(service.File, service.Line, "%s does not exist (the text counts, not its .cdb)", file)
+	if service.rules = s.rules(file); service.rules == nil {
+		if s.missing(file) && !s.broken[file+".cdb"] {
+			s.fatal(service.File, service.Line, "%s does not exist", file)
 		}
 		return
 	}
-	var problems []Problem
-	service.rules, problems = ParseRules(file, text)
-	s.problems = append(s.problems, problems...)
 	known[service.RulesFile] = service.rules
 }
 
 func validFileName(name string) bool {
 	return name != "" && len(name) < 256 && name[0] != '.' && strings.IndexByte(name, '/') < 0 && printable(name)
-}
-
-func (s *source) hasFatal(file string) bool {
-	for _, p := range s.problems {
-		if p.File == file && p.Fatal {
-			return true
-		}
-	}
-	return false
 }

@@ -133,7 +133,15 @@ func TestRulesAreReadOnceAndCheckedWithTheServices(t *testing.T) {
 	refuse(t, home(map[string]string{"services": services, "r": "1.2.3.4:allow,DATABYTES='x'\n"}), "control/r:1: DATABYTES")
 	refuse(t, home(map[string]string{"services": services, "r": "#\noops\n"}), "control/r:2:")
 	refuse(t, unreadable{home(map[string]string{"services": services, "r": ""}), "control/r"}, "control/r: cannot be read")
-	refuse(t, home(map[string]string{"services": services, "r.cdb": "x"}), "control/r does not exist")
+	refuse(t, home(map[string]string{"services": services}), "control/services:1: control/r does not exist")
+}
+
+// What the daemon cannot serve, check does not let pass.
+func TestProtocolsWithoutAServerAreRefused(t *testing.T) {
+	for _, protocol := range []string{"qmtp", "qmtps", "qmqp"} {
+		refuse(t, home(map[string]string{"services": "\nx " + protocol + " :209\n", "ssl/localhost.pem": certificate, "ssl/localhost.key": key}),
+			"control/services:2: protocol "+protocol+" is not served yet")
+	}
 }
 
 func TestDoubtfulServices(t *testing.T) {
@@ -148,7 +156,6 @@ func TestDoubtfulServices(t *testing.T) {
 		{`x submission :25`, "", "control/services:1: warning: a service for submission should"},
 		{`x smtp :25 SMTPAUTH=""`, "", "control/services:1: warning: passwords go over the network in clear"},
 		{`x pop3 :110`, "", "control/services:1: warning: passwords go over the network in clear"},
-		{`x qmtp :209 UCSPITLS=""`, "", "control/services:1: warning: UCSPITLS has no effect on qmtp"},
 		{`x pop3 127.0.0.1:110 SMTPAUTH=""`, "", "control/services:1: warning: SMTPAUTH has no effect on pop3"},
 		{absent, "", "control/services: warning: does not exist: nothing listens"},
 	}
@@ -175,7 +182,7 @@ func TestServicesWithTLSNeedACertificate(t *testing.T) {
 		}
 		return files
 	}
-	for _, service := range []string{"a smtps :465 SMTPAUTH=!", "a pop3s :995", "a qmtps :6209", `a smtp :25 UCSPITLS=""`, `a pop3 :110 UCSPITLS=!`} {
+	for _, service := range []string{"a smtps :465 SMTPAUTH=!", "a pop3s :995", `a smtp :25 UCSPITLS=""`, `a pop3 :110 UCSPITLS=!`} {
 		c := load(t, with(service))
 		if tc := c.Services[0].TLS; tc == nil || len(tc.Certificates) != 1 || tc.MinVersion == 0 {
 			t.Errorf("%s: %+v", service, tc)

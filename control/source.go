@@ -7,78 +7,185 @@ import (
 	"io"
 	"io/fs"
 	"math"
+	"os"
 	"path"
+	"path/filepath"
 	"strconv"
 	"strings"
 )
 
-// maxFile is the greatest file that is read, in octets.
-const maxFile = 64 << 20
+// The bounds of files that are read into memory. What is bigger is a database
+// (.cdb), or not what it should be.
+const (
+	maxFile  = 16 << 20  // of a file in control, in octets
+	maxUsers = 64 << 20  // of a file elsewhere
+	maxLine  = 64 << 10  // of a line
+	maxLines = 1_000_000 // of a file
+)
 
 // source reads the files of a home, and collects what is wrong with them.
 type source struct {
 	fsys     fs.FS
 	problems []Problem
-	stamps   map[string]string // what was seen of each file that was asked for, "" if it was not there
-	origin   map[string]string // where each single value comes from, "" by default
+	told     map[Problem]int      // by file, and whether fatal, how many there were
+	stamps   map[string]string    // what was seen of each file that was asked for, "" if it was not there
+	origin   map[string]string    // where each single value comes from, "" by default
+	broken   map[string]bool      // the files that are there and could not be used
+	open     map[string]*database // by file
 }
 
 func newSource(fsys fs.FS) *source {
-	return &source{fsys: fsys, stamps: map[string]string{}, origin: map[string]string{}}
+	return &source{
+		fsys: fsys, told: map[Problem]int{}, stamps: map[string]string{}, origin: map[string]string{},
+		broken: map[string]bool{}, open: map[string]*database{},
+	}
+}
+
+// maxProblems is how many problems of one kind are told of a file.
+const maxProblems = 50
+
+// add adds problems, but not endlessly many.
+func (s *source) add(problems ...Problem) {
+	for _, p := range problems {
+		kind := Problem{File: p.File, Fatal: p.Fatal}
+		s.told[kind]++
+		if s.told[kind] == maxProblems+1 {
+			p.Text = "there is more from here on, which is not told"
+		}
+		if s.told[kind] <= maxProblems+1 {
+			s.problems = append(s.problems, p)
+		}
+	}
 }
 
 func (s *source) fatal(file string, line int, format string, args ...any) {
-	s.problems = append(s.problems, Problem{file, line, fmt.Sprintf(format, args...), true})
+	s.add(Problem{file, line, fmt.Sprintf(format, args...), true})
 }
 
 func (s *source) warn(file string, line int, format string, args ...any) {
-	s.problems = append(s.problems, Problem{file, line, fmt.Sprintf(format, args...), false})
+	s.add(Problem{file, line, fmt.Sprintf(format, args...), false})
 }
 
 // complainOf returns a complain for the lines of a file.
 func (s *source) complainOf(file string) complain {
-	return func(line int, fatal bool, text string) {
-		s.problems = append(s.problems, Problem{file, line, text, fatal})
-	}
+	return func(line int, fatal bool, text string) { s.add(Problem{file, line, text, fatal}) }
 }
 
-// read returns a file's content. Only a file that does not exist is "not
-// found"; whatever else keeps it from being read is fatal, and never means the
-// default.
+// read returns a file's content. Only a file that does not exist is absent;
+// whatever else keeps it from being used is fatal, is told here, and never means
+// the default. Callers that have more to say of a file that is not found ask
+// missing.
 func (s *source) read(file string) (text []byte, found bool) {
-	s.stamps[file] = ""
-	f, err := s.fsys.Open(file)
-	if errors.Is(err, fs.ErrNotExist) {
+	f, info, err := s.openFile(file)
+	if f == nil && err == nil {
 		return nil, false
-	}
-	if err != nil {
-		s.stamps[file] = stamp(fs.Stat(s.fsys, file))
-		s.fatal(file, 0, "cannot be read: %v", cause(err))
-		return nil, false
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	s.stamps[file] = stamp(info, err)
-	if err == nil && !info.Mode().IsRegular() {
-		err = errors.New("it is not a regular file")
 	}
 	if err == nil {
-		text, err = io.ReadAll(io.LimitReader(f, maxFile+1))
+		defer f.Close()
+		text, err = readText(f, info, limitOf(file))
 	}
-	if err == nil && len(text) > maxFile {
-		err = fmt.Errorf("it is longer than %d octets", maxFile)
+	line := 0
+	if err == nil {
+		line, err = checkText(text)
 	}
 	if err != nil {
-		s.fatal(file, 0, "cannot be read: %v", cause(err))
+		s.broken[file] = true
+		s.fatal(file, line, "cannot be read: %v", cause(err))
 		return nil, false
 	}
 	s.checkMode(file, info.Mode(), text)
 	return text, true
 }
 
+// missing reports that a file does not exist, and nothing else is wrong with
+// it.
+func (s *source) missing(file string) bool { return s.stamps[file] == "" && !s.broken[file] }
+
+// openFile opens a regular file. f is nil without an error if nothing has its
+// name.
+func (s *source) openFile(file string) (f fs.File, info fs.FileInfo, err error) {
+	info, err = s.statFile(file) // before it is opened: a FIFO would wait for its other end
+	s.stamps[file] = stamp(info, err)
+	if errors.Is(err, fs.ErrNotExist) {
+		if link, lerr := s.lstatFile(file); lerr == nil && link.Mode()&fs.ModeSymlink != 0 {
+			return nil, nil, errors.New("it is a symbolic link to nothing")
+		}
+		return nil, nil, nil
+	}
+	if err == nil && !info.Mode().IsRegular() {
+		err = errors.New("it is not a regular file")
+	}
+	if err == nil && filepath.IsAbs(file) {
+		f, err = os.Open(file)
+	} else if err == nil {
+		f, err = s.fsys.Open(file)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	if info, err = f.Stat(); err != nil {
+		f.Close()
+		return nil, nil, err
+	}
+	s.stamps[file] = stamp(info, err)
+	return f, info, nil
+}
+
+// statFile is Stat for names below the home, and for absolute ones.
+func (s *source) statFile(file string) (fs.FileInfo, error) {
+	if filepath.IsAbs(file) {
+		return os.Stat(file)
+	}
+	return fs.Stat(s.fsys, file)
+}
+
+func (s *source) lstatFile(file string) (fs.FileInfo, error) {
+	if filepath.IsAbs(file) {
+		return os.Lstat(file)
+	}
+	return fs.Lstat(s.fsys, file)
+}
+
+func limitOf(file string) int64 {
+	if strings.HasPrefix(file, "control/") {
+		return maxFile
+	}
+	return maxUsers
+}
+
+// readText reads a file of at most limit octets.
+func readText(f fs.File, info fs.FileInfo, limit int64) ([]byte, error) {
+	tooLong := fmt.Errorf("it is longer than %d MiB", limit>>20)
+	if info.Size() > limit {
+		return nil, tooLong
+	}
+	b := bytes.NewBuffer(make([]byte, 0, info.Size()+bytes.MinRead))
+	n, err := b.ReadFrom(io.LimitReader(f, limit+1))
+	if err == nil && n > limit {
+		err = tooLong
+	}
+	return b.Bytes(), err
+}
+
+// checkText returns what no text has, and the line where it is.
+func checkText(text []byte) (line int, err error) {
+	for raw := range bytes.Lines(text) {
+		line++
+		switch {
+		case bytes.IndexByte(raw, 0) >= 0:
+			return line, errors.New("there is a NUL in it: it is no text")
+		case len(raw) > maxLine:
+			return line, fmt.Errorf("the line is longer than %d KiB", maxLine>>10)
+		case line > maxLines:
+			return line, fmt.Errorf("it has more than %d lines", maxLines)
+		}
+	}
+	return 0, nil
+}
+
 // stat returns what is known of a file, and whether it exists.
 func (s *source) stat(file string) (fs.FileInfo, bool) {
-	info, err := fs.Stat(s.fsys, file)
+	info, err := s.statFile(file)
 	s.stamps[file] = stamp(info, err)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		s.warn(file, 0, "cannot be looked at: %v", cause(err))

@@ -3,7 +3,6 @@ package control
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -13,7 +12,7 @@ import (
 // tls reads the certificate of a service that needs one. Without it the
 // configuration is not used: a service that should offer TLS must not go on
 // without.
-func (s *source) tls(c *Config, service *Service) {
+func (s *source) tls(service *Service) {
 	settings := service.profiles[nil].Settings
 	wanted := service.ImplicitTLS()
 	for _, p := range service.profiles {
@@ -30,8 +29,8 @@ func (s *source) tls(c *Config, service *Service) {
 	if keyFile == "" { // the key is in the certificate's file
 		keyFile = certFile
 	}
-	certText, ok := s.pem(c, service, certFile)
-	keyText, ok2 := s.pem(c, service, keyFile)
+	certText, ok := s.pem(service, certFile)
+	keyText, ok2 := s.pem(service, keyFile)
 	if !ok || !ok2 {
 		return
 	}
@@ -47,12 +46,12 @@ func (s *source) tls(c *Config, service *Service) {
 		MinVersion:   tls.VersionTLS12,
 		Certificates: []tls.Certificate{certificate},
 	}
-	s.clientCA(c, service, settings.ClientCAFile)
+	s.clientCA(service, settings.ClientCAFile)
 }
 
 // clientCA reads the authorities of client certificates. With them a certificate
 // is asked for; a client may have none, or one that proves nothing.
-func (s *source) clientCA(c *Config, service *Service, file string) {
+func (s *source) clientCA(service *Service, file string) {
 	if file == "" {
 		for _, p := range service.profiles {
 			if p.CertRelay {
@@ -62,7 +61,7 @@ func (s *source) clientCA(c *Config, service *Service, file string) {
 		}
 		return
 	}
-	text, ok := s.pem(c, service, file)
+	text, ok := s.pem(service, file)
 	if !ok {
 		return
 	}
@@ -76,27 +75,17 @@ func (s *source) clientCA(c *Config, service *Service, file string) {
 
 // pem reads a file that a service needs: below the home, or anywhere if its name
 // is absolute.
-func (s *source) pem(c *Config, service *Service, file string) ([]byte, bool) {
-	if !filepath.IsAbs(file) {
-		if !filepath.IsLocal(file) {
-			s.fatal(service.File, service.Line, "%.80q leads out of the home", file)
-			return nil, false
-		}
-		before := len(s.problems)
-		text, found := s.read(filepath.ToSlash(filepath.Clean(file)))
-		if !found && len(s.problems) == before {
-			s.fatal(service.File, service.Line, "%s does not exist", file)
-		}
-		return text, found
-	}
-	info, err := os.Stat(file)
-	s.stamps[file] = stamp(info, err)
-	text, err := os.ReadFile(file)
-	if err != nil {
-		s.fatal(service.File, service.Line, "%s cannot be read: %v", file, cause(err))
+func (s *source) pem(service *Service, file string) ([]byte, bool) {
+	if !filepath.IsAbs(file) && !filepath.IsLocal(file) {
+		s.fatal(service.File, service.Line, "%.80q leads out of the home", file)
 		return nil, false
 	}
-	return text, true
+	file = filepath.ToSlash(filepath.Clean(file))
+	text, found := s.read(file)
+	if s.missing(file) {
+		s.fatal(service.File, service.Line, "%s does not exist", file)
+	}
+	return text, found
 }
 
 // VerifyClient reports whether a client has presented a certificate that an

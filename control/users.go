@@ -27,30 +27,38 @@ type Users struct {
 	// Alias is the directory of the alias user.
 	Alias string
 
-	assign *assignments
+	assign assigner // nil: nobody is assigned
 }
 
 // users reads users/assign, and checks users/accounts.
 func (s *source) users(c *Config) *Users {
-	const accounts, assign = "users/accounts", "users/assign"
+	const accounts = "users/accounts"
 	u := &Users{File: fileOf(c.Home), Alias: filepath.Join(c.Home, "alias")}
 	if text, found := s.read(accounts); found {
 		if _, err := userfile.Parse(bytes.NewReader(text), accounts, c.Home); err != nil {
 			s.parseErrors(accounts, err)
 		}
 	}
-	text, found := s.read(assign)
-	if found {
-		var problems []Problem
-		u.assign, problems = parseAssign(assign, text)
-		s.problems = append(s.problems, problems...)
+	u.assign = s.assignments()
+	return u
+}
+
+// assignments reads users/assign, or where that is absent the database that was
+// made of it: users/assign.cdb, or users/cdb as it was called before 4.2. Nil:
+// there are none.
+func (s *source) assignments() assigner {
+	const file = "users/assign"
+	if text, found := s.read(file); found {
+		return parseAssign(text, s.complainOf(file))
 	}
-	for _, cdb := range []string{"users/cdb", "users/assign.cdb"} {
-		if _, exists := s.stat(cdb); exists && !found && !s.hasFatal(assign) {
-			s.fatal(cdb, 0, "its source %s does not exist; the source is what is read here", assign)
+	for _, name := range []string{file + ".cdb", "users/cdb"} {
+		if s.missing(file) {
+			if db := s.database(name); db != nil {
+				return assignedDB{db}
+			}
 		}
 	}
-	return u
+	return nil
 }
 
 func fileOf(home string) *userfile.File {
@@ -82,8 +90,8 @@ func unjoined(err error) []error {
 // is the alias user's; any other is a deferral.
 func (u *Users) Lookup(_ context.Context, name string) (local.User, error) {
 	if u.assign != nil {
-		if user, found := u.assign.lookup(name); found {
-			return user, nil
+		if user, found, err := u.assign.lookup(name); found || err != nil {
+			return user, err
 		}
 	}
 	table, err := u.File.Table()

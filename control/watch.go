@@ -26,7 +26,8 @@ type Watcher struct {
 
 	// Changed, if not nil, is called when a new configuration takes the place
 	// of an old one, before Reload returns, by one goroutine at a time. It must
-	// not call Reload. The first configuration does not change anything.
+	// not call Reload. The first configuration does not change anything. Who
+	// uses old closes it when the last one does not need it any more.
 	Changed func(old, new *Config)
 
 	// Log gets an event for each configuration that is taken or refused. Nil:
@@ -56,6 +57,7 @@ func (w *Watcher) Reload() error {
 	}
 	w.refused = time.Time{}
 	if err := failure(problems); err != nil {
+		config.Close()
 		w.refused = time.Now()
 		w.logger().Error("configuration refused", "home", w.Home, "kept", w.Config() != nil, "err", err)
 		return err
@@ -88,6 +90,7 @@ func (w *Watcher) load() (*Config, []Problem, error) {
 		if try == 3 || maps.Equal(w.look(), w.stamps) {
 			return config, s.problems, nil
 		}
+		config.Close()
 	}
 }
 

@@ -1,7 +1,6 @@
 package tcprules
 
 import (
-	"bytes"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -29,7 +28,7 @@ func (r *Rules) Match(c control.Client) (*control.Rule, error) {
 			return nil, err
 		}
 		if found {
-			return parseValue(key, value)
+			return control.ParseRuleRecord([]byte(key), value)
 		}
 	}
 	return nil, nil
@@ -96,21 +95,4 @@ func group6(addr netip.Addr, n int) string {
 		fmt.Fprintf(&b, "%x", int(raw[2*i])<<8|int(raw[2*i+1]))
 	}
 	return b.String() + "::"
-}
-
-// parseValue reads a record.
-func parseValue(key string, value []byte) (*control.Rule, error) {
-	value, deny := bytes.CutPrefix(value, []byte{'D'})
-	rule := &control.Rule{Address: key, Allow: !deny}
-	for len(value) > 0 {
-		assignment, rest, ended := bytes.Cut(value, []byte{0})
-		name, text, found := strings.Cut(string(assignment), "=")
-		name, plus := strings.CutPrefix(name, "+")
-		if !ended || !found || !plus || name == "" {
-			return nil, fmt.Errorf("tcprules: the value of %.60q is damaged", key)
-		}
-		rule.Variables = append(rule.Variables, control.Variable{Name: name, Value: text})
-		value = rest
-	}
-	return rule, nil
 }

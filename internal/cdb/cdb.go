@@ -35,6 +35,8 @@ type Reader struct {
 	r    io.ReaderAt
 	size int64
 	head [headerSize]byte
+
+	records int64
 }
 
 // NewReader returns a reader of the database of size octets in r. It fails
@@ -52,9 +54,16 @@ func NewReader(r io.ReaderAt, size int64) (*Reader, error) {
 		if slots > 0 && (pos < headerSize || pos+slots*8 > size) {
 			return nil, ErrDamaged
 		}
+		d.records += slots / 2
+	}
+	if d.records == 0 && size != headerSize { // zeros, for instance
+		return nil, ErrDamaged
 	}
 	return d, nil
 }
+
+// Records returns the number of records.
+func (d *Reader) Records() int64 { return d.records }
 
 // table returns where hash table i begins, and its number of slots.
 func (d *Reader) table(i int) (pos, slots int64) {

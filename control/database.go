@@ -1,0 +1,161 @@
+package control
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+
+	"github.com/sqmail/sqmail/filter"
+	"github.com/sqmail/sqmail/internal/cdb"
+)
+
+// database is a cdb file that was found whole and is open: the very file that
+// was checked, whatever takes its place later. It may be used concurrently.
+type database struct {
+	*cdb.Reader
+	name string
+	file io.Closer
+}
+
+// Get looks a key up. It is an error of every look-up that the database is
+// closed, and of some that the file was damaged since: never a miss.
+func (d *database) Get(key []byte) (value []byte, found bool, err error) {
+	value, found, err = d.Reader.Get(key)
+	if err != nil {
+		return nil, false, fmt.Errorf("%s: %w", d.name, err)
+	}
+	return value, found, nil
+}
+
+// database opens a cdb file; nil means that there is none, or that it cannot be
+// used, which is told.
+func (s *source) database(file string) *database {
+	if d := s.open[file]; d != nil || s.broken[file] {
+		return d
+	}
+	f, info, err := s.openFile(file)
+	if f == nil && err == nil {
+		return nil
+	}
+	var d *database
+	if err == nil {
+		d, err = newDatabase(file, f, info)
+	}
+	if err != nil {
+		s.broken[file] = true
+		if f != nil {
+			f.Close()
+		}
+		s.fatal(file, 0, "cannot be read: %v", cause(err))
+		return nil
+	}
+	if d.Records() == 0 {
+		s.warn(file, 0, "holds no records; it may have been left by a program that failed")
+	}
+	s.checkMode(file, info.Mode(), nil)
+	s.open[file] = d
+	return d
+}
+
+func newDatabase(name string, f fs.File, info fs.FileInfo) (*database, error) {
+	at, ok := f.(io.ReaderAt)
+	if !ok {
+		text, err := readText(f, info, maxUsers)
+		if err != nil {
+			return nil, err
+		}
+		at = bytes.NewReader(text)
+	}
+	r, err := cdb.NewReader(at, info.Size())
+	if errors.Is(err, cdb.ErrDamaged) {
+		err = errors.New("it is no cdb, or a part of one")
+	}
+	return &database{Reader: r, name: name, file: f}, err
+}
+
+// pair reads a list of control that a program makes a cdb of: its text, or
+// where there is none, or a longer one than is read, the cdb. With neither found
+// is false; a db that is nil means the entries.
+func (s *source) pair(name string) (entries []Entry, db *database, found bool) {
+	text := "control/" + name
+	if info, err := s.statFile(text); err == nil && info.Size() > maxFile && info.Mode().IsRegular() {
+		if db = s.database(text + ".cdb"); db != nil {
+			s.stamps[text] = stamp(info, err)
+			s.warn(text, 0, "is longer than %d MiB: its .cdb is read in its place", maxFile>>20)
+			return nil, db, true
+		}
+	}
+	entries, found = s.list(name)
+	if !found && s.missing(text) {
+		db = s.database(text + ".cdb")
+		found = db != nil
+	}
+	return entries, db, found
+}
+
+// keysOf returns the keys of a list as a database: those of a cdb, or the first
+// n octets of each entry. Nil: there is no such file.
+func (s *source) keysOf(name string, n int) filter.Database {
+	entries, db, found := s.pair(name)
+	switch {
+	case !found:
+		return nil
+	case db != nil:
+		return db
+	}
+	keys := make(filter.Keys, len(entries))
+	for _, e := range entries {
+		if len(e.Key) < n {
+			s.warn(e.File, e.Line, "%q is shorter than the %d characters of a signature, and matches nothing", e.Key, n)
+			continue
+		}
+		keys[e.Key[:n]] = nil
+	}
+	return keys
+}
+
+// locate opens the databases that the rules of control/recipients name.
+func (s *source) locate(c *Config, rules []filter.RecipientRule) {
+	for i := range rules {
+		r := &rules[i]
+		if r.Database != "" && !r.Accept {
+			db := s.database(s.pathOf(r.Database))
+			switch {
+			case db == nil && s.missing(s.pathOf(r.Database)):
+				s.fatal(r.File, r.Line, "%.200s does not exist", r.Database)
+			case db == nil: // was told
+			case path.Base(r.Database) == "assign.cdb":
+				r.Source = &filter.Assignments{Users: db}
+			default:
+				r.Source = &filter.UserDatabase{Users: db}
+			}
+			continue
+		}
+		r.Locate(c.Home)
+	}
+}
+
+// pathOf cleans a name that a file has for another one: below the home, or
+// absolute.
+func (s *source) pathOf(name string) string { return path.Clean(name) }
+
+// close closes what was opened for a configuration that is not used.
+func (s *source) close() {
+	for _, d := range s.open {
+		d.file.Close()
+	}
+}
+
+// Close closes the databases of the configuration. Call it when nobody uses it any
+// more: further look-ups fail, and are deferrals. A Config that is not closed
+// keeps its files open for as long as there are references to it.
+func (c *Config) Close() error {
+	var errs []error
+	for _, d := range c.databases {
+		errs = append(errs, d.file.Close())
+	}
+	return errors.Join(errs...)
+}
