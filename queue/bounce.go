@@ -13,8 +13,9 @@ import (
 // bounces go. The zero value is usable, but Host should be set.
 //
 // A message is reported when all its recipients are settled and some of them
-// failed, or were to be reported when they are delivered (RFC 3461). What
-// NOTIFY, RET, ENVID and ORCPT say is kept to.
+// failed. What NOTIFY, RET, ENVID and ORCPT say is kept to (RFC 3461): who
+// wants to know of deliveries hears of them when the attempt has ended that
+// made them.
 type Bounces struct {
 	// Host is the name by which this host signs its reports: control/bouncehost
 	// of qmail. "" means the word bouncehost.
@@ -125,7 +126,7 @@ func (q *Queue) report(j *job) *report {
 				r.add(j, i)
 			}
 		case Delivered:
-			if n := j.entry.Envelope.Recipients[i].Notify; n&sqmail.NotifySuccess != 0 && n&sqmail.NotifyNever == 0 && !j.recipients[i].Last.Outcome.Notifies {
+			if j.recipients[i].success == successOwed {
 				r.add(j, i)
 			}
 		}
@@ -137,8 +138,6 @@ func (q *Queue) report(j *job) *report {
 	case sender == doubleSender():
 		q.logDiscard("triple bounce: discarding", j.entry)
 		return nil
-	case sender.IsNull() && failed == 0:
-		return nil // RFC 3461, 6.2: nothing goes to the null path
 	case sender.IsNull() && q.Bounces.DropDouble:
 		q.logDiscard("double bounce: discarding", j.entry)
 		return nil
@@ -222,11 +221,11 @@ func (q *Queue) inject(r *report) (removed bool, err error) {
 	return removed, err
 }
 
-// injectDelay sends a report of delay.
-func (q *Queue) injectDelay(j *job, delayed []int) error {
+// injectReport sends a report of delay or success of some recipients.
+func (q *Queue) injectReport(j *job, kind reportKind, recipients []int) error {
 	r := q.newReport(j)
-	r.kind, r.format = delayReport, DSN
-	for _, i := range delayed {
+	r.kind, r.format = kind, DSN
+	for _, i := range recipients {
 		r.add(j, i)
 	}
 	id, err := q.pass(r)

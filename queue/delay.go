@@ -81,7 +81,7 @@ func (j *job) reportDelay() {
 	if len(delayed) == 0 {
 		return
 	}
-	err := j.q.injectDelay(j, delayed)
+	err := j.q.injectReport(j, delayReport, delayed)
 	if err != nil {
 		j.q.logTrouble("trouble injecting delay report, will try later", j.entry.ID, err)
 	}

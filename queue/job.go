@@ -31,9 +31,11 @@ type job struct {
 	fresh []Attempt // not in the store's journal yet
 	lost  bool      // the lease is lost
 
-	troubled  bool // the store failed with it before
-	asksDelay bool // delays are to be reported
-	lingers   bool // it is counted in Queue.lingering
+	troubled  bool      // the store failed with it before
+	asksDelay bool      // delays are to be reported
+	owed      []int     // deliveries are to be reported of these recipients
+	owedAt    time.Time // but not before
+	lingers   bool      // it is counted in Queue.lingering
 
 	reported bool     // its report has been sent
 	removal  *removal // recipients that an administrator removes
@@ -51,6 +53,7 @@ type recipient struct {
 	busy    bool      // in wants or running
 	told    time.Time // when the last attempt ended
 	warned  bool      // its delay has been reported
+	success success
 }
 
 // begin starts the work on a message that has been leased.
@@ -73,7 +76,7 @@ func (q *Queue) begin(lease Lease, free func()) {
 	j.load()
 	j.start(now)
 	q.shaper.forgo(j.waiter, func(p place) bool { return j.wants[p] != nil })
-	if len(j.running) == 0 && len(j.wants) > 0 && len(j.fresh) == 0 && !j.asksDelay && !j.linger() {
+	if len(j.running) == 0 && len(j.wants) > 0 && len(j.fresh) == 0 && !j.asksDelay && len(j.stillOwed()) == 0 && !j.linger() {
 		j.park(now) // that is no work for a goroutine
 		j.ended()
 		return
@@ -116,6 +119,11 @@ func (j *job) load() {
 			j.asksDelay = j.asksDelay || !j.delayAt(i).IsZero()
 		}
 	}
+	for i := range j.entry.Journal {
+		if a := &j.entry.Journal[i]; a.Recipient >= 0 && a.Recipient < len(j.recipients) {
+			j.noteOwed(a)
+		}
+	}
 	for i := range j.fresh {
 		j.apply(&j.fresh[i])
 	}
@@ -127,6 +135,7 @@ func (j *job) load() {
 // apply takes an attempt into a recipient's state.
 func (j *job) apply(a *Attempt) {
 	r := &j.recipients[a.Recipient]
+	j.noteOwed(a)
 	if r.Status != Pending {
 		return
 	}
@@ -275,11 +284,18 @@ func (j *job) noteLost(err error) bool {
 	return true
 }
 
-// checkpoint records outcomes while other attempts go on. If the store does
-// not take them they are recorded with the next ones.
+// checkpoint records outcomes while other attempts go on, and reports what
+// the sender is to know at once. If the store does not take them they are
+// recorded with the next ones.
 func (j *job) checkpoint() {
+	for j.record() && j.reportSuccess() {
+	}
+}
+
+// record records outcomes. It says whether all that is known is durable.
+func (j *job) record() bool {
 	if len(j.fresh) == 0 || j.lost {
-		return
+		return !j.lost
 	}
 	j.reportDelay()
 	err := j.lease.Checkpoint(context.Background(), j.fresh)
@@ -289,6 +305,7 @@ func (j *job) checkpoint() {
 	} else if !j.noteLost(err) {
 		j.q.logTrouble("trouble recording outcomes", j.entry.ID, err)
 	}
+	return err == nil
 }
 
 // eased notes that the store took the message's state.

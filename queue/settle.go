@@ -159,20 +159,29 @@ func (j *job) giveBack(now time.Time) {
 	defer j.ended()
 	j.noteDelay(now)
 	j.reportDelay()
-	if len(j.wants) > 0 && !j.q.life.stopped() {
+	waits := len(j.wants) > 0 && !j.q.life.stopped()
+	if waits || len(j.stillOwed()) > 0 {
 		j.checkpoint()
 		if j.lost {
 			j.fenced()
 			return
 		}
-		if len(j.fresh) == 0 {
+		if waits && len(j.fresh) == 0 {
 			j.park(now)
 			return
 		}
 	}
 	j.q.shaper.end(j.waiter)
-	err := j.lease.Retry(context.Background(), j.fresh, j.firstDue())
+	err := j.lease.Retry(context.Background(), j.fresh, j.againAt(j.firstDue()))
 	j.store("giving a message back", err)
+}
+
+// againAt is the given time, or an earlier one if a report is owed.
+func (j *job) againAt(t time.Time) time.Time {
+	if len(j.stillOwed()) == 0 {
+		return t
+	}
+	return earliest(t, time.Now().Add(bounceRetry))
 }
 
 // park hands the message over to the line that it stands in.
@@ -184,7 +193,7 @@ func (j *job) park(now time.Time) {
 	if !j.idle.IsZero() {
 		until = earliest(until, j.idle)
 	}
-	err := j.lease.Park(j.waiter.key, earliest(until, j.untilDelay(now)))
+	err := j.lease.Park(j.waiter.key, j.againAt(earliest(until, j.untilDelay(now))))
 	if !j.store("parking a message", err) {
 		j.q.shaper.end(j.waiter)
 		return
