@@ -111,6 +111,8 @@ func classicLine(r slog.Record) []byte {
 	switch {
 	case user, action == "Accept" && strings.HasPrefix(name, "AUTH::"):
 		b = append(appendField(b, " ?~ '", orDefault(a["user"], "none")), '\'')
+	case a["info"] == avScanner:
+		b = append(b, " '"+avScanner+"'"...)
 	case a["info"] != "":
 		b = append(appendField(b, " '", a["info"]), '\'')
 	}

@@ -68,13 +68,18 @@ func (s *session) refusal(stage, filter string, r sqmail.Reply) condition {
 		return condition{name, ""}
 	}
 	rule := ""
-	if s.tx != nil {
+	if step := s.peer.Trace.Present(); step.Decided().Filter == filter {
+		rule = step.Decided().Rule
+	} else if s.tx != nil {
 		if n := len(s.tx.env.Verdicts); n > 0 && s.tx.env.Verdicts[n-1].Filter == filter {
 			rule = s.tx.env.Verdicts[n-1].Rule
 		}
 	}
 	return inform(filter, condition{name, rule})
 }
+
+// avScanner stands for a virus scanner that says no more.
+const avScanner = "AV scanner"
 
 // inform turns the rule into what qmail-smtpd says of it.
 func inform(filter string, c condition) condition {
@@ -99,7 +104,7 @@ func inform(filter string, c condition) condition {
 	case "mime":
 		c.info = "MIME"
 	case "qhpsi", "clamd":
-		c.info = orDefault(rule, "AV scanner")
+		c.info = orDefault(rule, avScanner)
 	default:
 		c.info = ""
 	}
@@ -156,7 +161,7 @@ func knownBy(rule string) string {
 		return "Recipients_Wild"
 	case strings.Contains(rule, "|"):
 		return "Recipients_Pam"
-	case strings.Contains(rule, "assign"):
+	case strings.HasSuffix(rule, "assign.cdb"):
 		return "Recipients_Users"
 	}
 	return "Recipients_Cdb"

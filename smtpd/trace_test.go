@@ -28,10 +28,10 @@ func TestReceived(t *testing.T) {
 		recipient string
 		want      string
 	}{
-		{"submission", sqmail.Peer{Remote: remote, Name: "client.example.net", Hello: "laptop", User: "joe", TLS: state, Protocol: "ESMTPSA"}, "",
+		{"submission", sqmail.Peer{Remote: remote, Name: "client.example.net", Hello: "laptop", User: "joe", TLS: state, Protocol: "ESMTPSAM"}, "",
 			"Received: from client.example.net (HELO laptop) (joe@192.0.2.7)\n" +
 				"  de/crypted with TLSv1.3: TLS_AES_256_GCM_SHA384 [256/256] DN=none\n" +
-				"  by mx.example.com with ESMTPSA; 5 Mar 2024 07:08:09 -0000\n"},
+				"  by mx.example.com with ESMTPSAM; 5 Mar 2024 07:08:09 -0000\n"},
 		{"cleartext", sqmail.Peer{Remote: remote, Name: "client.example.net", Hello: "laptop", Protocol: "ESMTP"}, "",
 			"Received: from client.example.net (HELO laptop) (192.0.2.7)\n  by mx.example.com with ESMTP; 5 Mar 2024 07:08:09 -0000\n"},
 		{"hello is the name", sqmail.Peer{Remote: remote, Name: "a.test", Hello: "A.TEST", Protocol: "ESMTP"}, "",
