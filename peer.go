@@ -6,7 +6,8 @@ import (
 )
 
 // Peer is who is at the other end of a session. A server fills it in as it
-// learns; it is the session's, and not to be changed by others.
+// learns; it is the session's, and not to be changed by others, but that they
+// may add to its Trace.
 type Peer struct {
 	// Session names the session in logs, unique in the life of a server.
 	Session string
@@ -36,4 +37,8 @@ type Peer struct {
 	// User is the authenticated identity, Mechanism how it was proven (in
 	// lower case: "plain"); "" means: nobody has authenticated.
 	User, Mechanism string
+
+	// Trace is where the session's story is kept: whoever decides something
+	// adds to it. Nil: nobody wants to know.
+	Trace *Trace
 }

@@ -3,14 +3,14 @@ package sqmail
 import (
 	"errors"
 	"slices"
+	"strconv"
 	"time"
 )
 
 // Verdict is one decision about a session or a message, with what it rests
 // on. Kept in order, verdicts explain why a message was taken or refused.
 type Verdict struct {
-	// Stage is when it was made: "connect", "hello", "reverse-path",
-	// "recipient", "data", "header", "body" or "end".
+	// Stage is when it was made: one of the Stage constants.
 	Stage string `json:"stage"`
 
 	// Filter is who made it.
@@ -88,4 +88,46 @@ func (v Verdict) Err() error {
 		return &Error{Op: v.Filter, Class: v.Reply.Class(), Reply: v.Reply, Close: true}
 	}
 	return nil
+}
+
+// The stages of a transaction, in order.
+const (
+	StageConnect     = "connect"
+	StageHello       = "hello"
+	StageReversePath = "reverse-path"
+	StageRecipient   = "recipient"
+	StageData        = "data"
+	StageBody        = "body"
+	StageEnd         = "end" // the Receiver's word
+)
+
+// The verdicts of servers, which are not those of a filter. They have names of
+// filters all the same, so that a trace tells who has decided.
+
+// NeedsTLS refuses MAIL in cleartext (RFC 3207, 4).
+func NeedsTLS() Verdict {
+	return serverVerdict(StageReversePath, "starttls", Reply{530, EnhancedCode{5, 7, 0}, "STARTTLS first"}, "STARTTLS is required")
+}
+
+// NeedsAuth refuses MAIL of somebody who has not authenticated (RFC 4954, 6).
+func NeedsAuth() Verdict {
+	return serverVerdict(StageReversePath, "auth", Reply{530, EnhancedCode{5, 7, 0}, "authentication required"}, "AUTH is required")
+}
+
+// TooManyRecipients refuses further recipients for now (RFC 5321, 4.5.3.1.10).
+func TooManyRecipients(most int) Verdict {
+	return serverVerdict(StageRecipient, "maxrecipients", Reply{452, EnhancedCode{4, 5, 3}, "too many recipients"}, "at most "+strconv.Itoa(most))
+}
+
+// TooBig refuses a message, or MAIL with its size (RFC 1870, 6).
+func TooBig(stage string, most int64) Verdict {
+	return serverVerdict(stage, "databytes", Reply{552, EnhancedCode{5, 3, 4}, "message too big"}, "at most "+strconv.FormatInt(most, 10)+" octets")
+}
+
+func serverVerdict(stage, filter string, r Reply, rule string) Verdict {
+	v := Verdict{Stage: stage, Filter: filter, Action: ActionReject, Reply: r, Rule: rule}
+	if r.Class() == Deferral {
+		v.Action = ActionDefer
+	}
+	return v
 }

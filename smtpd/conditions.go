@@ -128,14 +128,20 @@ func marked(rule, plain string) string {
 // that fits. seen is the number of verdicts there were before the recipient.
 func (s *session) acceptance(env *sqmail.Envelope, seen int) condition {
 	how, spf, relay := "Rcpthosts_Rcptto", false, s.set.ownPolicy
-	for i, v := range env.Verdicts {
-		switch {
-		case v.Filter == "spf":
+	for _, v := range env.Verdicts {
+		if v.Filter == "spf" {
 			spf = v.Rule == "pass"
-		case i < seen:
-		case v.Filter == "recipients":
+		}
+	}
+	present := env.Verdicts[min(seen, len(env.Verdicts)):]
+	if s.peer.Trace != nil { // an envelope has no room for all
+		present = s.peer.Trace.Present().Verdicts
+	}
+	for _, v := range present {
+		switch v.Filter {
+		case "recipients":
 			how = knownBy(v.Rule)
-		case v.Filter == "relayclient":
+		case "relayclient":
 			relay = true
 		}
 	}

@@ -45,7 +45,9 @@ func (s *session) beforeMessage() sqmail.Reply {
 // checkData asks the Policy about the whole envelope.
 func (s *session) checkData() error {
 	s.tx.accepted = len(s.tx.env.Recipients)
+	s.peer.Trace.Begin(sqmail.StageData, "")
 	if s.policy.data == nil {
+		s.peer.Trace.End(sqmail.Reply{})
 		return nil
 	}
 	env := &s.tx.env
@@ -54,6 +56,10 @@ func (s *session) checkData() error {
 	err := s.policy.data.CheckData(s.ctx, s.peer, env)
 	if err == nil && len(env.Recipients) == 0 {
 		err = errNoRecipient
+	}
+	s.follow()
+	if err == nil {
+		s.peer.Trace.End(sqmail.Reply{})
 	}
 	return err
 }
@@ -101,7 +107,10 @@ func (s *session) receive(src source) {
 	env := &s.tx.env
 	s.trace(env)
 	b := &body{s: s, src: src}
+	s.peer.Trace.Begin(sqmail.StageBody, "")
 	receipt, each, err := s.handOver(env, b)
+	s.tx.size = b.size
+	s.follow()
 	switch {
 	case b.lost, b.err == errAborted: // by a command that is answered next
 		s.messageLost(env, b)
@@ -141,6 +150,7 @@ func (s *session) handOver(env *sqmail.Envelope, b *body) (receipt sqmail.Receip
 	if verdict == nil || verdict == io.EOF {
 		return receipt, each, err
 	}
+	s.tx.bodyError = true
 	if err == nil && slices.Contains(each, nil) {
 		s.event(slog.LevelError, "receiver took a message that is refused", slog.String("id", clean(receipt.ID)))
 	}
@@ -187,6 +197,10 @@ func (s *session) refuseMessage(env *sqmail.Envelope, b *body, err error) {
 	}
 	if s.closing = s.closing || b.err == errBareLF; s.closing {
 		s.conn.Linger()
+		s.dropped = true
+	}
+	if !s.tx.bodyError {
+		s.bodyPassed("")
 	}
 	s.refuseTimes(s.replies(b), "message", err, s.envelopeAttrs(env, slog.Int64("size", b.size), lastRecipient(env)))
 }
@@ -213,16 +227,21 @@ func (s *session) replies(b *body) int {
 // some.
 func (s *session) settled(env *sqmail.Envelope, b *body, receipt sqmail.Receipt, each []error) {
 	s.bads = 0
+	s.bodyPassed("")
 	if each == nil || slices.Contains(each, nil) {
 		s.event(slog.LevelInfo, "message accepted", s.envelopeAttrs(env, slog.String("id", clean(receipt.ID)), slog.Int64("size", b.size))...)
 	}
 	r := taken(receipt)
 	for i := range s.replies(b) {
 		if i < len(each) && each[i] != nil {
+			s.bodyPassed(env.Recipients[i].Path.String())
 			s.refuse("message", each[i], pathAttr("from", env.ReversePath), pathAttr("to", env.Recipients[i].Path))
 			continue
 		}
 		s.say(r)
+	}
+	if each == nil || slices.Contains(each, nil) {
+		s.tx.ending, s.tx.reply, s.tx.id = sqmail.EndedAccepted, r, receipt.ID
 	}
 }
 

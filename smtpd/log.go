@@ -66,13 +66,17 @@ func pathAttr(name string, path sqmail.Path) slog.Attr {
 func (s *session) refuseTimes(times int, stage string, err error, attrs []slog.Attr) {
 	r := wireReply(err)
 	s.logRefusal(stage, r, err, attrs...)
+	s.told(r, err)
 	for range times {
 		s.say(r)
 	}
 	e, _ := errors.AsType[*sqmail.Error](err)
 	if e != nil && e.Close || r.Code == 421 { // RFC 5321, 3.8
 		s.conn.Linger()
-		s.closing = true
+		s.closing, s.dropped = true, true
+	}
+	if s.tx != nil && stage != "recipient" {
+		s.tx.ending, s.tx.reply = sqmail.EndedRefused, r
 	}
 }
 

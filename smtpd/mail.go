@@ -16,6 +16,14 @@ type transaction struct {
 	// that those hold that were accepted.
 	asked, octets int
 
+	// What became of it, for the log.
+	ending    sqmail.Ending // "": nothing yet
+	reply     sqmail.Reply  // the last one, if it is not a step's
+	id        string        // the message's at the Receiver
+	size      int64         // of the message
+	told      int           // verdicts of env that the story has
+	bodyError bool          // the message was refused before it was the Receiver's
+
 	// accepted counts the recipients that were accepted when the message began:
 	// LMTP has a reply for each of these, whatever the Policy makes of them.
 	accepted int
@@ -33,7 +41,11 @@ func (s *session) mail(arg string) {
 	case s.tx != nil:
 		s.say(replyInTransaction)
 		return
-	case s.refuseForTLS() || s.refuseForAuth():
+	case s.refuseForTLS():
+		s.declinedMail(sqmail.NeedsTLS(), arg)
+		return
+	case s.refuseForAuth():
+		s.declinedMail(sqmail.NeedsAuth(), arg)
 		return
 	case s.set.maxTransactions > 0 && s.transactions >= s.set.maxTransactions:
 		s.event(slog.LevelInfo, "refused", slog.String("condition", "SNDR::Toomany_Messages"))
@@ -60,19 +72,25 @@ func (s *session) mail(arg string) {
 		return
 	case s.set.maxMessage > 0 && tx.env.Size > s.set.maxMessage: // RFC 1870, 6.1
 		s.decline("DATA::Invalid_Size", s.set.tooBig, pathAttr("from", path), slog.Int64("size", tx.env.Size))
+		s.declinedMail(s.tooBig(sqmail.StageReversePath), arg)
 		return
 	}
 	s.begins(tx)
+	if t := s.peer.Trace; t != nil {
+		t.Begin(sqmail.StageReversePath, path.String())
+	}
 	if p := s.policy.reversePath; p != nil {
 		s.conn.Watch()
 		err := p.CheckReversePath(s.ctx, s.peer, &tx.env)
 		s.conn.Unwatch()
+		s.follow()
 		if err != nil {
 			s.refuse("reverse-path", err, pathAttr("from", path))
 			s.reset()
 			return
 		}
 	}
+	s.peer.Trace.End(sqmail.Reply{})
 	s.say(replyReversePath)
 }
 
@@ -90,6 +108,7 @@ func (s *session) reset() {
 	if tx == nil {
 		return
 	}
+	s.logStory(tx)
 	s.tx = nil
 	if tx.env.SMTPUTF8 {
 		s.setProtocol(false)
@@ -238,20 +257,26 @@ func (s *session) rcpt(arg string) {
 	}
 	if !s.tx.room(&to, len(arg), s.set.maxRecipients) { // RFC 5321, 4.5.3.1.10
 		s.decline("RCPT::Toomany_Rcptto", replyTooMuch, pathAttr("from", s.tx.env.ReversePath), pathAttr("to", path))
+		s.declined(sqmail.TooManyRecipients(s.set.maxRecipients), path.String())
 		return
 	}
 	if !s.tx.env.SMTPUTF8 && needsUTF8(path) {
 		s.decline("RCPT::SMTPUTF8", replyUTF8Path, pathAttr("from", s.tx.env.ReversePath), pathAttr("to", path))
 		return
 	}
+	if t := s.peer.Trace; t != nil {
+		t.Begin(sqmail.StageRecipient, path.String())
+	}
 	s.conn.Watch()
 	seen := len(s.tx.env.Verdicts)
 	err = s.policy.recipient.CheckRecipient(s.ctx, s.peer, &s.tx.env, &to)
 	s.conn.Unwatch()
+	s.follow()
 	if err != nil {
 		s.refuse("recipient", err, pathAttr("from", s.tx.env.ReversePath), pathAttr("to", path))
 		return
 	}
+	s.peer.Trace.End(sqmail.Reply{})
 	s.tx.env.Recipients = append(s.tx.env.Recipients, to)
 	s.recipientAccepted(path, seen)
 	s.say(replyRecipient)

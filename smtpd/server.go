@@ -295,6 +295,7 @@ func refuseConn(c *serve.Conn, why error) {
 func (s *Server) serve(ctx context.Context, c *serve.Conn) {
 	sess := &session{srv: s, set: s.settings(), ctx: ctx, conn: c, peer: c.Peer()}
 	sess.policy = sess.set.policy
+	sess.peer.Trace = s.storyOf(ctx)
 	sess.run()
 }
 

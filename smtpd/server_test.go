@@ -345,8 +345,8 @@ func TestLogCannotBeInjected(t *testing.T) {
 			t.Errorf("%q", line)
 		}
 	}
-	if n := strings.Count(out.b.String(), "\n"); n != 4 {
-		t.Errorf("%d events, want 4:\n%s", n, out.b.String())
+	if n := strings.Count(out.b.String(), "\n"); n != 5 {
+		t.Errorf("%d events, want 5:\n%s", n, out.b.String())
 	}
 }
 
@@ -360,7 +360,8 @@ func TestEventOfAcceptedMessage(t *testing.T) {
 	c.Mail("a@example.org", "b@example.test", "text\n")
 	server.Close()
 	var event map[string]any
-	if err := json.Unmarshal(out.b.Bytes(), &event); err != nil {
+	line, _, _ := bytes.Cut(out.b.Bytes(), []byte("\n"))
+	if err := json.Unmarshal(line, &event); err != nil {
 		t.Fatal(err)
 	}
 	delete(event, "time")

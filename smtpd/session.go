@@ -40,6 +40,7 @@ type session struct {
 	authFailures int
 	transactions int  // begun so far
 	closing      bool // no further command is read
+	dropped      bool // it was we who ended the session
 }
 
 // run leads the session from greeting to end.
@@ -92,6 +93,10 @@ func (s *session) begin() bool {
 	switch {
 	case talks && !s.implicitTLS(): // a handshake may bring the first octets
 		s.event(slog.LevelInfo, "refused", slog.String("stage", "connect"), slog.String("condition", "SNDR::Early_Talker"))
+		s.peer.Trace.Begin(sqmail.StageConnect, s.peer.Remote.Addr().String())
+		s.told(replyEarly, errEarly)
+		s.dropped = true
+		s.logStory(nil)
 		s.sayLast(replyEarly)
 		return false
 	case err != nil:
@@ -109,6 +114,9 @@ func (s *session) implicitTLS() bool { return s.peer.TLS != nil }
 
 // configure asks for the settings of this client, and whether it may come in.
 func (s *session) configure() error {
+	if t := s.peer.Trace; t != nil {
+		t.Begin(sqmail.StageConnect, s.peer.Remote.Addr().String())
+	}
 	if hook := s.srv.ForPeer; hook != nil {
 		s.conn.Watch()
 		server, err := hook(s.ctx, s.peer)
@@ -135,9 +143,13 @@ func (s *session) configure() error {
 	s.began = true
 	if p := s.policy.connect; p != nil {
 		s.conn.Watch()
-		defer s.conn.Unwatch()
-		return p.CheckConnect(s.ctx, s.peer)
+		err := p.CheckConnect(s.ctx, s.peer)
+		s.conn.Unwatch()
+		if err != nil {
+			return err
+		}
 	}
+	s.peer.Trace.End(sqmail.Reply{})
 	return nil
 }
 
@@ -150,6 +162,8 @@ func (s *session) refuseConnection(err error) {
 		r.Code = 554
 	}
 	s.logRefusal("connect", r, err)
+	s.told(r, err)
+	s.logStory(nil)
 	s.sayLast(r)
 }
 
@@ -183,8 +197,10 @@ func (s *session) lost(err error) {
 	switch {
 	case errors.Is(err, serve.ErrServerClosed):
 		s.say(replyShutdown)
+		s.dropped = true
 	case errors.Is(err, serve.ErrIdle), errors.Is(err, serve.ErrSlow):
 		s.say(replyIdle)
+		s.dropped = true
 	}
 	s.closing = true
 }
@@ -215,7 +231,7 @@ func (s *session) send(reply []byte) {
 func (s *session) sayLast(r sqmail.Reply) {
 	s.say(r)
 	s.conn.Linger()
-	s.closing = true
+	s.closing, s.dropped = true, true
 }
 
 // bad answers a command that the client should not have sent.

@@ -2,6 +2,8 @@ package smtpd
 
 import (
 	"strconv"
+
+	"github.com/sqmail/sqmail"
 )
 
 // verb is one command: what runs it, and whether it takes an argument.
@@ -134,16 +136,19 @@ func (s *session) hello(name, base string) bool {
 	}
 	before := s.peer.Hello
 	s.peer.Hello = name
+	s.peer.Trace.Begin(sqmail.StageHello, name)
 	if p := s.policy.hello; p != nil {
 		s.conn.Watch()
 		err := p.CheckHello(s.ctx, s.peer)
 		s.conn.Unwatch()
 		if err != nil {
 			s.refuse("hello", err)
+			s.logStory(nil)
 			s.peer.Hello = before
 			return false
 		}
 	}
+	s.peer.Trace.End(sqmail.Reply{})
 	s.base = base
 	s.setProtocol(false)
 	return true
