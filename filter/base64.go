@@ -18,9 +18,8 @@ type base64Lines struct {
 	// the piece begins a line.
 	text func(piece []byte, start bool)
 
-	line     [maxBase64Line]byte
-	n        int
-	long     bool // what follows belongs to a line that did not fit
+	line     []byte // the beginning of a line that came in pieces
+	long     bool   // what follows belongs to a line that did not fit
 	encoding string
 	field    bool // the last line was, or goes on with, the encoding field
 	armed    bool
@@ -40,6 +39,10 @@ func (b *base64Lines) write(p []byte) {
 		} else {
 			p = nil
 		}
+		if end >= 0 && len(b.line) == 0 && !b.long && len(piece) <= maxBase64Line {
+			b.whole(piece)
+			continue
+		}
 		b.piece(piece)
 		if end >= 0 {
 			b.endLine()
@@ -49,7 +52,7 @@ func (b *base64Lines) write(p []byte) {
 
 // end ends the message, whose last line may have no LF.
 func (b *base64Lines) end() {
-	if b.n > 0 && !b.long {
+	if len(b.line) > 0 && !b.long {
 		b.endLine()
 	}
 }
@@ -57,14 +60,14 @@ func (b *base64Lines) end() {
 // piece takes a part of a line.
 func (b *base64Lines) piece(p []byte) {
 	if !b.long {
-		n := copy(b.line[b.n:], p)
-		b.n += n
+		n := min(len(p), maxBase64Line-len(b.line))
+		b.line = append(b.line, p[:n]...)
 		p = p[n:]
 		if len(p) == 0 {
 			return
 		}
 		b.long = true
-		b.whole(b.line[:b.n])
+		b.whole(b.line)
 	}
 	if b.inBody {
 		b.text(p, false)
@@ -74,9 +77,9 @@ func (b *base64Lines) piece(p []byte) {
 // endLine ends a line.
 func (b *base64Lines) endLine() {
 	if !b.long {
-		b.whole(b.line[:b.n])
+		b.whole(b.line)
 	}
-	b.n, b.long = 0, false
+	b.line, b.long = b.line[:0], false
 }
 
 // whole looks at a line, or at the beginning of a long one.
@@ -103,7 +106,7 @@ func (b *base64Lines) whole(line []byte) {
 func (b *base64Lines) header(line []byte) {
 	const name = "content-transfer-encoding:"
 	switch {
-	case len(line) >= len(name) && strings.EqualFold(string(line[:len(name)]), name):
+	case len(line) >= len(name) && line[0]|0x20 == 'c' && strings.EqualFold(string(line[:len(name)]), name):
 		b.field, b.encoding = true, string(line[len(name):])
 	case b.field && (line[0] == ' ' || line[0] == '\t') && len(b.encoding) < maxBase64Line:
 		b.encoding += string(line)

@@ -20,8 +20,8 @@ import (
 type Patterns struct {
 	rules     []Rule
 	exact     map[string]int32 // word to the last rule that has it
-	addresses wildmat.Set      // patterns with "@", by the number of the rule
-	texts     wildmat.Set      // those without
+	addresses *wildmat.Set     // patterns with "@", by the number of the rule
+	texts     *wildmat.Set     // those without
 	malformed []Rule
 }
 
@@ -29,23 +29,20 @@ type Patterns struct {
 // not well formed match nothing; see [Patterns.Malformed].
 func NewPatterns(rules []Rule) *Patterns {
 	p := &Patterns{rules: rules, exact: make(map[string]int32)}
+	var addresses, texts wildmat.Builder
 	for i, r := range rules {
-		if !p.add(int32(i), foldDomain(strings.TrimPrefix(r.Text, "!"))) {
+		text, to := foldDomain(strings.TrimPrefix(r.Text, "!")), &texts
+		if strings.IndexByte(text, '@') >= 0 {
+			to = &addresses
+		}
+		if !strings.ContainsAny(text, `*?[\`) {
+			p.exact[text] = int32(i)
+		} else if !to.Add(text, int32(i)) {
 			p.malformed = append(p.malformed, r)
 		}
 	}
+	p.addresses, p.texts = addresses.Set(), texts.Set()
 	return p
-}
-
-func (p *Patterns) add(rule int32, text string) (ok bool) {
-	if !strings.ContainsAny(text, `*?[\`) {
-		p.exact[text] = rule
-		return true
-	}
-	if strings.IndexByte(text, '@') >= 0 {
-		return p.addresses.Add(text, rule)
-	}
-	return p.texts.Add(text, rule)
 }
 
 // Malformed returns the rules whose patterns are not well formed.

@@ -12,73 +12,83 @@ import (
 // there are: a hundred thousand cost about as much as a few. It never exceeds
 // that of matching one after the other.
 //
-// The zero Set is empty. Add must not be called concurrently with anything;
-// after the last Add Best may be called concurrently.
+// A nil Set is empty. A Set does not change, and may be used concurrently. It
+// holds no pointers that the garbage collector would have to follow.
 type Set struct {
-	nodes   []node // a tree; nodes[0] is the root, which takes no byte
+	nodes   []node  // a tree; nodes[0] is the root, which takes no byte
+	text    []byte  // of all literals
+	edges   []int32 // the children of all nodes, those of a node in a row
+	firsts  []byte  // what edges[i] begins with, if it is a literal
 	classes []class
-	known   map[string]int32 // classes by their text
-	scratch sync.Pool        // of *states
+
+	scratch sync.Pool // of *states
 }
 
 // node is an element of one or several patterns, behind the elements on its
-// way from the root.
+// way from the root. Its children stand in edges: literals in the order of
+// what they begin with, then sets.
 type node struct {
-	kind     kind
-	text     string // of a literal: what it takes
-	class    int32  // of a set
-	number   int32  // the greatest number of the patterns that end here; -1: none does
-	star     int32  // the child that is a star; 0: none
-	anyByte  int32  // that is a "?"
-	literals []int32
-	sets     []int32
+	text, length int32 // what a literal takes
+	number       int32 // the greatest number of the patterns that end here; -1: none does
+	class        int32 // of a set
+	star         int32 // the child that is a star; 0: none
+	anyByte      int32 // that is a "?"
+	edges        int32 // where the other children begin
+	literals     int32 // how many of them are literals
+	sets         int32 // or sets
 }
-
-type kind uint8
-
-const (
-	isLiteral kind = iota // the root is one of no bytes
-	isAny
-	isSet
-	isStar
-)
 
 // class is the bytes of a "[set]".
 type class [256 / 64]uint64
 
 func (c *class) has(b byte) bool { return c[b/64]>>(b%64)&1 != 0 }
 
+// Builder makes a Set. The zero Builder is ready.
+type Builder struct {
+	nodes   []growing
+	classes []class
+	known   map[string]int32 // classes by their text
+}
+
+// growing is a node of a tree that grows.
+type growing struct {
+	node
+	isStar   bool
+	literal  string
+	literals []int32
+	sets     []int32
+}
+
 // Add adds a pattern. Of equal patterns the one with the greatest number
-// counts. It reports whether the pattern is well formed; if not, it matches
-// nothing.
-func (s *Set) Add(pattern string, number int32) bool {
+// counts; numbers are not negative. It reports whether the pattern is well
+// formed; if not, it matches nothing.
+func (b *Builder) Add(pattern string, number int32) bool {
 	if !Valid(pattern) {
 		return false
 	}
-	if s.nodes == nil {
-		s.nodes = []node{{number: -1}}
-		s.known = map[string]int32{}
+	if b.nodes == nil {
+		b.add(growing{})
+		b.known = map[string]int32{}
 	}
 	at := int32(0)
 	for p := 0; p < len(pattern); {
+		n := 1
 		switch pattern[p] {
 		case '*':
-			at = s.child(at, isStar, 0)
-			p++
+			at = b.star(at)
 		case '?':
-			at = s.child(at, isAny, 0)
-			p++
+			at = b.anyByte(at)
 		case '[':
-			n, _ := step(pattern, p, 0)
-			at = s.child(at, isSet, s.classOf(pattern[p:p+n]))
-			p += n
+			n, _ = step(pattern, p, 0)
+			at = b.set(at, b.classOf(pattern[p:p+n]))
 		default:
-			text, n := run(pattern[p:])
-			at = s.literal(at, text)
-			p += n
+			var text string
+			text, n = run(pattern[p:])
+			at = b.literal(at, text)
 		}
+		p += n
 	}
-	s.nodes[at].number = max(s.nodes[at].number, number)
+	b.nodes[at].number = max(b.nodes[at].number, number)
 	return true
 }
 
@@ -103,75 +113,77 @@ func run(pattern string) (text string, n int) {
 }
 
 // classOf returns the number of the class that the text of a set means.
-func (s *Set) classOf(text string) int32 {
-	if i, ok := s.known[text]; ok {
+func (b *Builder) classOf(text string) int32 {
+	if i, ok := b.known[text]; ok {
 		return i
 	}
 	var c class
-	for b := range 256 {
-		if _, ok := set(text, byte(b)); ok {
-			c[b/64] |= 1 << (b % 64)
+	for n := range 256 {
+		if _, ok := set(text, byte(n)); ok {
+			c[n/64] |= 1 << (n % 64)
 		}
 	}
-	i := slices.Index(s.classes, c)
+	i := slices.Index(b.classes, c)
 	if i < 0 {
-		i = len(s.classes)
-		s.classes = append(s.classes, c)
+		i = len(b.classes)
+		b.classes = append(b.classes, c)
 	}
-	s.known[strings.Clone(text)] = int32(i)
+	b.known[text] = int32(i)
 	return int32(i)
 }
 
-// child returns the child of a node that is a star, "?" or set, and makes it
-// if there is none.
-func (s *Set) child(at int32, k kind, class int32) int32 {
-	n := &s.nodes[at]
-	switch {
-	case k == isStar && n.kind == isStar: // "**"
+func (b *Builder) add(n growing) int32 {
+	n.number = -1
+	b.nodes = append(b.nodes, n)
+	return int32(len(b.nodes) - 1)
+}
+
+// star, anyByte, set and literal return the node behind an element that follows
+// a node, and make what there is not of the way.
+func (b *Builder) star(at int32) int32 {
+	if b.nodes[at].isStar { // "**"
 		return at
-	case k == isStar && n.star != 0:
-		return n.star
-	case k == isAny && n.anyByte != 0:
-		return n.anyByte
-	case k == isSet:
-		for _, c := range n.sets {
-			if s.nodes[c].class == class {
-				return c
-			}
+	}
+	if b.nodes[at].star == 0 {
+		made := b.add(growing{isStar: true})
+		b.nodes[at].star = made
+	}
+	return b.nodes[at].star
+}
+
+func (b *Builder) anyByte(at int32) int32 {
+	if b.nodes[at].anyByte == 0 {
+		made := b.add(growing{})
+		b.nodes[at].anyByte = made
+	}
+	return b.nodes[at].anyByte
+}
+
+func (b *Builder) set(at int32, class int32) int32 {
+	for _, c := range b.nodes[at].sets {
+		if b.nodes[c].class == class {
+			return c
 		}
 	}
-	made := s.add(node{kind: k, class: class})
-	switch n = &s.nodes[at]; k {
-	case isStar:
-		n.star = made
-	case isAny:
-		n.anyByte = made
-	default:
-		n.sets = append(n.sets, made)
-	}
+	made := b.add(growing{node: node{class: class}})
+	b.nodes[at].sets = append(b.nodes[at].sets, made)
 	return made
 }
 
-func (s *Set) add(n node) int32 {
-	n.number = -1
-	s.nodes = append(s.nodes, n)
-	return int32(len(s.nodes) - 1)
-}
-
-// literal returns the node behind a text that follows a node, and makes what
-// there is not of the way.
-func (s *Set) literal(at int32, text string) int32 {
+func (b *Builder) literal(at int32, text string) int32 {
 	for text != "" {
-		i, found := s.literalAt(at, text[0])
+		i, found := slices.BinarySearchFunc(b.nodes[at].literals, text[0], func(c int32, first byte) int {
+			return int(b.nodes[c].literal[0]) - int(first)
+		})
 		if !found {
-			made := s.add(node{text: text})
-			s.nodes[at].literals = slices.Insert(s.nodes[at].literals, i, made)
+			made := b.add(growing{literal: text})
+			b.nodes[at].literals = slices.Insert(b.nodes[at].literals, i, made)
 			return made
 		}
-		next := s.nodes[at].literals[i]
-		n := common(s.nodes[next].text, text)
-		if n < len(s.nodes[next].text) {
-			s.split(next, n)
+		next := b.nodes[at].literals[i]
+		n := common(b.nodes[next].literal, text)
+		if n < len(b.nodes[next].literal) {
+			b.split(next, n)
 		}
 		at, text = next, text[n:]
 	}
@@ -180,17 +192,11 @@ func (s *Set) literal(at int32, text string) int32 {
 
 // split makes a literal shorter; a new child takes the rest of its text, and all
 // that was behind it.
-func (s *Set) split(at int32, n int) {
-	rest := s.nodes[at]
-	rest.text = rest.text[n:]
-	s.nodes = append(s.nodes, rest)
-	s.nodes[at] = node{text: s.nodes[at].text[:n], number: -1, literals: []int32{int32(len(s.nodes) - 1)}}
-}
-
-// literalAt returns the index of the child that begins with a byte, or of where
-// it belongs.
-func (s *Set) literalAt(at int32, b byte) (int, bool) {
-	return slices.BinarySearchFunc(s.nodes[at].literals, b, func(c int32, b byte) int { return int(s.nodes[c].text[0]) - int(b) })
+func (b *Builder) split(at int32, n int) {
+	rest := b.nodes[at]
+	rest.literal = rest.literal[n:]
+	b.nodes = append(b.nodes, rest)
+	b.nodes[at] = growing{node: node{number: -1}, literal: b.nodes[at].literal[:n], literals: []int32{int32(len(b.nodes) - 1)}}
 }
 
 func common(a, b string) int {
@@ -199,4 +205,32 @@ func common(a, b string) int {
 		n++
 	}
 	return n
+}
+
+// Set returns the patterns that were added. It may be nil. The Builder must not
+// be used any more.
+func (b *Builder) Set() *Set {
+	if b.nodes == nil {
+		return nil
+	}
+	s := &Set{nodes: make([]node, len(b.nodes)), classes: b.classes}
+	size := 0
+	for i := range b.nodes {
+		size += len(b.nodes[i].literal)
+	}
+	s.text = make([]byte, 0, size)
+	s.edges, s.firsts = make([]int32, 0, len(b.nodes)), make([]byte, 0, len(b.nodes))
+	for i := range b.nodes {
+		from, n := &b.nodes[i], b.nodes[i].node
+		n.text, n.length = int32(len(s.text)), int32(len(from.literal))
+		s.text = append(s.text, from.literal...)
+		n.edges, n.literals, n.sets = int32(len(s.edges)), int32(len(from.literals)), int32(len(from.sets))
+		for _, c := range from.literals {
+			s.firsts = append(s.firsts, b.nodes[c].literal[0])
+		}
+		s.firsts = append(s.firsts, make([]byte, len(from.sets))...)
+		s.edges = append(append(s.edges, from.literals...), from.sets...)
+		s.nodes[i] = n
+	}
+	return s
 }

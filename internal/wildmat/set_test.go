@@ -9,10 +9,11 @@ import (
 )
 
 func ExampleSet() {
-	var s Set
+	var b Builder
 	for i, pattern := range []string{"*@*.example", "joe@*.example", "*[0-9]@*"} {
-		s.Add(pattern, int32(i))
+		b.Add(pattern, int32(i))
 	}
+	s := b.Set()
 	fmt.Println(s.Best("ann@a.example", -1), s.Best("joe@a.example", -1), s.Best("joe7@a.test", -1), s.Best("joe@a.test", -1))
 	// Output: 0 1 2 -1
 }
@@ -29,11 +30,11 @@ func bestOf(patterns []string, text string) int32 {
 }
 
 func setOf(patterns ...string) *Set {
-	s := new(Set)
+	var b Builder
 	for i, p := range patterns {
-		s.Add(p, int32(i))
+		b.Add(p, int32(i))
 	}
-	return s
+	return b.Set()
 }
 
 // TestSetMatchesWhatItsPatternsMatch compares with Match, on patterns and texts
@@ -56,10 +57,11 @@ func TestSetMatchesWhatItsPatternsMatch(t *testing.T) {
 
 func TestSetKeepsLeast(t *testing.T) {
 	s := setOf("a*")
-	if s.Best("abc", 5) != 5 || s.Best("x", 5) != 5 || new(Set).Best("x", 5) != 5 || (*Set)(nil).Best("", -1) != -1 {
+	if s.Best("abc", 5) != 5 || s.Best("x", 5) != 5 || new(Builder).Set().Best("", -1) != -1 {
 		t.Error("a number below least was returned")
 	}
-	if s.Add("[", 9) || s.Best("[", -1) != -1 {
+	var b Builder
+	if b.Add("[", 9) || b.Set().Best("[", -1) != -1 {
 		t.Error("a malformed pattern was added")
 	}
 }
@@ -73,10 +75,11 @@ func TestCostDoesNotGrowWithTheSet(t *testing.T) {
 		const text = "somebody.x.with-a-name@lists.mail7.d77777.example"
 		var steps [2]int
 		for i, n := range []int{1000, 100_000} {
-			s := new(Set)
+			var b Builder
 			for k := range n {
-				s.Add(fmt.Sprintf(form, k), int32(k))
+				b.Add(fmt.Sprintf(form, k), int32(k))
 			}
+			s := b.Set()
 			w := s.begin()
 			s.run(w, text, -1)
 			steps[i] = w.steps
@@ -90,11 +93,12 @@ func TestCostDoesNotGrowWithTheSet(t *testing.T) {
 // TestCostOfHostileText: the longest address there can be, made of what the
 // patterns begin with.
 func TestCostOfHostileText(t *testing.T) {
-	s := new(Set)
+	var b Builder
 	for k := range 1000 {
-		s.Add(fmt.Sprintf("*a*b*%d", k), int32(k))
-		s.Add(strings.Repeat("*a", k%50)+"z", int32(k))
+		b.Add(fmt.Sprintf("*a*b*%d", k), int32(k))
+		b.Add(strings.Repeat("*a", k%50)+"z", int32(k))
 	}
+	s := b.Set()
 	text := strings.Repeat("ab", 450)
 	w := s.begin()
 	s.run(w, text, -1)
@@ -121,10 +125,11 @@ func FuzzSet(f *testing.F) {
 func BenchmarkSet(b *testing.B) {
 	for _, n := range []int{100, 100_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			var s Set
+			var list Builder
 			for k := range n {
-				s.Add(fmt.Sprintf("*@*.d%d.example", k), int32(k))
+				list.Add(fmt.Sprintf("*@*.d%d.example", k), int32(k))
 			}
+			s := list.Set()
 			b.ReportAllocs()
 			for b.Loop() {
 				s.Best("somebody.with-a-name@lists.mail7.d7777.example", -1)

@@ -1,5 +1,7 @@
 package wildmat
 
+import "bytes"
+
 // states is where the ways through a Set are that agree with the text so far.
 type states struct {
 	now, next []state
@@ -8,17 +10,13 @@ type states struct {
 	steps     int     // looks at a state or a child, for tests
 }
 
-// state is a literal of which off bytes have been taken, or a node that is
-// complete.
-type state struct {
-	node int32
-	off  int32
-}
+// state is a node of whose text off bytes have been taken.
+type state struct{ node, off int32 }
 
 // Best returns the greatest number of the patterns that match text, if it is
 // above least; otherwise least.
 func (s *Set) Best(text string, least int32) int32 {
-	if s == nil || s.nodes == nil {
+	if s == nil {
 		return least
 	}
 	w := s.begin()
@@ -45,15 +43,15 @@ func (s *Set) end(w *states) {
 }
 
 func (s *Set) run(w *states, text string, least int32) int32 {
-	w.now = append(w.now, state{})
-	s.reach(w, 0)
+	s.take(w, 0, 0)
+	w.now, w.next = w.next, w.now
 	for i := range len(text) {
 		stars := len(w.stars) // those that are reached now take the next byte
 		for _, st := range w.now {
 			s.step(w, st, text[i])
 		}
 		for _, n := range w.stars[:stars] {
-			s.children(w, n, text[i])
+			s.children(w, &s.nodes[n], text[i])
 		}
 		w.now, w.next = w.next, w.now[:0]
 		if len(w.now)+len(w.stars) == 0 {
@@ -62,7 +60,7 @@ func (s *Set) run(w *states, text string, least int32) int32 {
 	}
 	best := least
 	for _, st := range w.now {
-		if n := &s.nodes[st.node]; int(st.off) == len(n.text) {
+		if n := &s.nodes[st.node]; st.off == n.length {
 			best = max(best, n.number)
 		}
 	}
@@ -76,26 +74,25 @@ func (s *Set) run(w *states, text string, least int32) int32 {
 func (s *Set) step(w *states, st state, b byte) {
 	w.steps++
 	n := &s.nodes[st.node]
-	if int(st.off) == len(n.text) {
-		s.children(w, st.node, b)
-	} else if n.text[st.off] == b {
+	if st.off == n.length {
+		s.children(w, n, b)
+	} else if s.text[n.text+st.off] == b {
 		s.take(w, st.node, st.off+1)
 	}
 }
 
 // children takes a byte behind a node.
-func (s *Set) children(w *states, at int32, b byte) {
-	n := &s.nodes[at]
-	w.steps += 1 + len(n.sets)
-	if len(n.literals) > 0 {
-		if i, found := s.literalAt(at, b); found {
-			s.take(w, n.literals[i], 1)
+func (s *Set) children(w *states, n *node, b byte) {
+	w.steps += 1 + int(n.sets)
+	if n.literals > 0 {
+		if i := bytes.IndexByte(s.firsts[n.edges:n.edges+n.literals], b); i >= 0 {
+			s.take(w, s.edges[n.edges+int32(i)], 1)
 		}
 	}
 	if n.anyByte != 0 {
 		s.take(w, n.anyByte, 0)
 	}
-	for _, c := range n.sets {
+	for _, c := range s.edges[n.edges+n.literals : n.edges+n.literals+n.sets] {
 		if s.classes[s.nodes[c].class].has(b) {
 			s.take(w, c, 0)
 		}
@@ -105,15 +102,9 @@ func (s *Set) children(w *states, at int32, b byte) {
 // take enters a state, and the star behind it: that may take nothing.
 func (s *Set) take(w *states, at, off int32) {
 	w.next = append(w.next, state{at, off})
-	if int(off) == len(s.nodes[at].text) {
-		s.reach(w, at)
-	}
-}
-
-// reach enters the star behind a node.
-func (s *Set) reach(w *states, at int32) {
-	if star := s.nodes[at].star; star != 0 && !w.reached[star] {
-		w.reached[star] = true
-		w.stars = append(w.stars, star)
+	n := &s.nodes[at]
+	if off == n.length && n.star != 0 && !w.reached[n.star] {
+		w.reached[n.star] = true
+		w.stars = append(w.stars, n.star)
 	}
 }
