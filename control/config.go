@@ -118,6 +118,9 @@ type Config struct {
 
 	databases []*database // all that are open
 
+	dnsLists             map[string][]filter.DNSList // by the name of their file
+	mimeNames, mimeTypes *filter.Patterns
+
 	badHello      *filter.BadHello
 	badMailFrom   *filter.BadMailFrom
 	badRcptTo     *filter.BadRcptTo

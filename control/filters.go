@@ -9,7 +9,8 @@ import (
 
 	"github.com/sqmail/sqmail/filter"
 	"github.com/sqmail/sqmail/filter/compile"
-	"github.com/sqmail/sqmail/filter/policy"
+	"github.com/sqmail/sqmail/filter/mimefilter"
+	"github.com/sqmail/sqmail/filter/scan"
 	"github.com/sqmail/sqmail/internal/wildmat"
 )
 
@@ -44,6 +45,35 @@ type FilterSettings struct {
 	// (POSTGREY). "": none.
 	Postgrey string
 
+	// Greylist defers who has not been seen before (GREYLIST); nil: nobody.
+	Greylist *filter.Greylist
+
+	// DNSLists are the lists that clients are looked up in (RBL). Blocked says
+	// that RBLSMTPD, which is in Settings.Vars, decides in their place.
+	DNSLists DNSListSettings
+	Blocked  bool
+
+	// DeliverTo gets a copy of each message (DELIVERTO).
+	DeliverTo filter.DeliverTo
+
+	// MIME refuses messages by their structure, and by control/mimefilter
+	// (MIMEFILTER); Clamd, Spamd and Rspamd ask the daemons of these names
+	// (CLAMD, SPAMD, RSPAMD). Nil: that is not done.
+	MIME   *mimefilter.Filter
+	Clamd  *scan.Clamd
+	Spamd  *scan.Spamd
+	Rspamd *scan.Rspamd
+
+	// Milters are asked in this order (MILTER).
+	Milters []MilterSettings
+
+	// Scanner is a program that looks at messages (QHPSI).
+	Scanner ScannerSettings
+
+	// QueueProgram takes the messages in place of our queue (QMAILQUEUE); "":
+	// our queue does.
+	QueueProgram string
+
 	// GreetDelay is how long the greeting is held back from clients that may
 	// not relay (GREETDELAY).
 	GreetDelay time.Duration
@@ -74,10 +104,31 @@ var filterVariables = map[string]func(*FilterSettings, string) error{
 		f.SenderCheck.Check, f.SenderCheck.Domain = filter.ParseSenderCheck(v)
 		return nil
 	},
-	"POSTGREY": func(f *FilterSettings, v string) (err error) {
-		f.Postgrey, err = policy.ParsePostgrey(v)
+	"POSTGREY":   (*FilterSettings).setPostgrey,
+	"GREYLIST":   (*FilterSettings).setGreylist,
+	"RBL":        (*FilterSettings).setDNSLists,
+	"RBLSMTPD":   (*FilterSettings).setBlocked,
+	"DELIVERTO":  (*FilterSettings).setDeliverTo,
+	"MIMEFILTER": (*FilterSettings).setMIME,
+	"CLAMD":      (*FilterSettings).setClamd,
+	"SPAMD":      (*FilterSettings).setSpamd,
+	"RSPAMD":     (*FilterSettings).setRspamd,
+	"MILTER":     (*FilterSettings).setMilters,
+	"QHPSI":      (*FilterSettings).setScanner,
+	"QHPSIARG1":  setScannerArg(1),
+	"QHPSIARG2":  setScannerArg(2),
+	"QHPSIARG3":  setScannerArg(3),
+	"QHPSIRC":    (*FilterSettings).setInfected,
+	"QHPSIMINSIZE": func(f *FilterSettings, v string) (err error) {
+		f.Scanner.MinSize, err = digits(v, maxScanSize)
 		return err
 	},
+	"QHPSIMAXSIZE": func(f *FilterSettings, v string) (err error) {
+		f.Scanner.MaxSize, err = digits(v, maxScanSize)
+		return err
+	},
+	"BASE64":        func(f *FilterSettings, _ string) error { f.Scanner.OnlyBase64 = true; return nil },
+	"QMAILQUEUE":    (*FilterSettings).setQueueProgram,
 	"REPLYMAV":      func(f *FilterSettings, v string) error { return f.setText("SENDERINVALID", v) },
 	"BADMIMETYPE":   (*FilterSettings).setMIMETypes,
 	"BADLOADERTYPE": (*FilterSettings).setLoaderTypes,
@@ -90,6 +141,7 @@ var replyTexts = map[string]string{
 	"REPLY_SENDEREXIST": "SENDEREXIST", "REPLY_SENDERENV": "SENDEREXIST",
 	"REPLY_NOGATEWAY": "NOGATEWAY", "REPLY_CONTENT": "CONTENT", "REPLY_MAILBOX": "MAILBOX",
 	"REPLY_SENDERINVALID": "SENDERINVALID", "REPLY_MAILFROM": "SENDERINVALID", "REPLY_GREYLISTED": "GREYLISTED",
+	"REPLY_MAXSIZE": "MAXSIZE",
 }
 
 // set sets what a variable means. known is false for one of no filter.
@@ -220,6 +272,7 @@ func lineErrors(err error) (list []*filter.LineError) {
 func (s *source) filterFiles(c *Config) {
 	s.recipients(c)
 	s.mailFromRules(c)
+	s.mimeRules(c)
 	c.BadHello, _ = s.list("badhelo")
 	c.BadMIMETypes = s.keysOf("badmimetypes", 9)
 	c.BadLoaderTypes = s.keysOf("badloadertypes", 5)
@@ -246,6 +299,9 @@ func (f *Filters) For(p *Profile) []filter.Filter {
 	rcptHosts.Text = text["NOGATEWAY"]
 
 	var list []filter.Filter
+	if lists := f.dnsLists(p.Settings); lists != nil {
+		list = append(list, lists)
+	}
 	if p.HelloCheck != nil {
 		hello := *c.badHello
 		hello.Mode, hello.Resolver, hello.Text = *p.HelloCheck, dns, text["HELO"]
@@ -267,8 +323,9 @@ func (f *Filters) For(p *Profile) []filter.Filter {
 		list = append(list, &sender)
 	}
 	list = append(list, filter.RelaySuffix(p.RelaySuffix), badMailFrom, c.badRcptTo.WithText(text["BADRCPTTO"]))
-	if p.Postgrey != "" {
-		list = append(list, &policy.Postgrey{Client: &policy.Client{Address: p.Postgrey}, Text: text["GREYLISTED"]})
+	list = append(list, f.greylists(p.Settings)...)
+	if len(p.DeliverTo) > 0 {
+		list = append(list, p.DeliverTo)
 	}
 	if types := p.MIMETypes; types != nil {
 		mime := *types
@@ -280,5 +337,5 @@ func (f *Filters) For(p *Profile) []filter.Filter {
 		loader.Types, loader.Text = c.BadLoaderTypes, text["CONTENT"]
 		list = append(list, &loader)
 	}
-	return list
+	return append(list, f.scanners(p.Settings)...)
 }

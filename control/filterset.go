@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"sync"
 
-	"github.com/sqmail/sqmail"
 	"github.com/sqmail/sqmail/filter"
 )
 
@@ -43,6 +42,7 @@ type Filters struct {
 
 	mu     sync.Mutex
 	shared map[any]filter.Filter // by what makes it
+	closed bool
 }
 
 // Filters returns what makes the filters of c's profiles.
@@ -58,6 +58,9 @@ func (f *Filters) share(key any, build func() filter.Filter) filter.Filter {
 	if !known {
 		made = build()
 		f.shared[key] = made
+		if c, ok := made.(io.Closer); ok && f.closed {
+			c.Close()
+		}
 	}
 	return made
 }
@@ -67,6 +70,7 @@ func (f *Filters) share(key any, build func() filter.Filter) filter.Filter {
 func (f *Filters) Close() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.closed = true
 	var errs []error
 	for _, made := range f.shared {
 		if c, ok := made.(io.Closer); ok {
@@ -74,10 +78,4 @@ func (f *Filters) Close() error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// Receiver returns who takes the messages of a profile's clients: next, unless
-// the profile names a program.
-func (f *Filters) Receiver(p *Profile, next sqmail.Receiver) sqmail.Receiver {
-	return next
 }

@@ -17,7 +17,7 @@ func (s *source) profiles(c *Config, service *Service) {
 	}
 	complain := where(service.File, service.Line, "")
 	base.apply(service.Variables, false, complain)
-	s.settle(service, &base)
+	s.settle(c, service, &base, service.Variables, complain)
 	service.profiles = map[*Rule]*Profile{nil: {Allow: true, Settings: &base}}
 	if base.RelayClient && !onLoopback(service.Address) {
 		complain(false, "RELAYCLIENT makes this an open relay: set it in a rules file, for clients that may")
@@ -31,7 +31,7 @@ func (s *source) profiles(c *Config, service *Service) {
 		settings := base
 		about := where(rule.File, rule.Line, "")
 		settings.apply(rule.Variables, true, about)
-		s.settle(service, &settings)
+		s.settle(c, service, &settings, rule.Variables, about)
 		key := variablesKey(rule.Variables)
 		if made[key] == nil {
 			made[key] = &settings
@@ -52,10 +52,23 @@ func variablesKey(vars []Variable) string {
 	return b.String()
 }
 
-// settle makes settings fit the protocol.
-func (s *source) settle(service *Service, settings *Settings) {
+// settle makes settings fit the protocol, and looks at what the variables that
+// they were given last name.
+func (s *source) settle(c *Config, service *Service, settings *Settings, vars []Variable, complain func(bool, string, ...any)) {
 	if !protocols[service.Protocol].startTLS {
 		settings.STARTTLS = Off
+	}
+	for _, v := range vars {
+		switch v.Name {
+		case "RBL":
+			s.dnsLists(c, settings.DNSLists.File, complain)
+		case "DELIVERTO":
+			checkCopies(c, v.Value, complain)
+		case "QMAILQUEUE":
+			checkProgram(c, v, settings.QueueProgram, complain)
+		case "QHPSI":
+			checkProgram(c, v, settings.Scanner.Program, complain)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package control
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -62,6 +63,11 @@ type Settings struct {
 	// UTF8 says that SMTPUTF8 is offered (UTF8).
 	UTF8 bool
 
+	// Vars are the variables of the service and the rule as they were written.
+	// Filters and programs find them there (RBLSMTPD, and what is none of ours).
+	// They are not to be changed.
+	Vars map[string]string
+
 	// FilterSettings are about mail from strangers.
 	FilterSettings
 
@@ -91,10 +97,7 @@ var listenerVariables = []string{"CERTFILE", "KEYFILE", "CERTCHAINFILE", "CCAFIL
 
 // laterVariables are those of s/qmail that have no effect yet.
 var laterVariables = strings.Fields(`
-	BASE64 CADIR CAFILE CIPHERS DELIVERTO DHFILE DKIM DNSCACHEIP 
-	QHPSI QHPSIARG1 QHPSIARG2 QHPSIARG3 QHPSIMAXSIZE QHPSIMINSIZE QHPSIRC QMAILQUEUE
-	QMAILQUEUE_EXTRA RBLSMTPD REPLY_MAXSIZE
-	SPF VERIFYDEPTH`)
+	CADIR CAFILE CIPHERS DHFILE DKIM DNSCACHEIP SPF VERIFYDEPTH`)
 
 // defaultSettings are those of a service without variables.
 func defaultSettings(c *Config) Settings {
@@ -104,6 +107,8 @@ func defaultSettings(c *Config) Settings {
 // apply sets variables, in order. Each problem is told by complain: fatal is
 // a value that cannot be.
 func (s *Settings) apply(vars []Variable, perClient bool, complain func(fatal bool, format string, args ...any)) {
+	s.addVars(vars)
+	var strange []string
 	for _, v := range vars {
 		if perClient && slices.Contains(listenerVariables, v.Name) {
 			complain(false, "%s has no effect here: it cannot depend on the client", v.Name)
@@ -117,9 +122,24 @@ func (s *Settings) apply(vars []Variable, perClient bool, complain func(fatal bo
 		case slices.Contains(laterVariables, v.Name):
 			complain(false, "%s is not supported yet, and has no effect", v.Name)
 		default:
-			complain(false, "%s is a variable that nothing looks at", v.Name)
+			strange = append(strange, v.Name)
 		}
 	}
+	for _, name := range strange {
+		if !s.runsPrograms() { // which find it in their environment
+			complain(false, "%s is a variable that nothing looks at", name)
+		}
+	}
+}
+
+// addVars adds variables; the map of others with these settings stays as it is.
+func (s *Settings) addVars(vars []Variable) {
+	all := make(map[string]string, len(s.Vars)+len(vars))
+	maps.Copy(all, s.Vars)
+	for _, v := range vars {
+		all[v.Name] = v.Value
+	}
+	s.Vars = all
 }
 
 // set sets what a variable means. known is false for one without effect.

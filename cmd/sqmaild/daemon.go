@@ -17,6 +17,7 @@ import (
 	"github.com/sqmail/sqmail"
 	"github.com/sqmail/sqmail/control"
 	"github.com/sqmail/sqmail/delivery/local"
+	"github.com/sqmail/sqmail/filter/greylist"
 	"github.com/sqmail/sqmail/queue"
 	"github.com/sqmail/sqmail/queue/queueadmin"
 	"github.com/sqmail/sqmail/queue/segstore"
@@ -40,6 +41,7 @@ type daemon struct {
 	watcher *control.Watcher
 	dns     *resolver.Client
 	store   *segstore.Store
+	grey    *greylist.File
 	queue   *queue.Queue
 	now     atomic.Pointer[snapshot] // the configuration in force
 
@@ -67,6 +69,8 @@ func serveHome(ctx context.Context, home string, out io.Writer, log *slog.Logger
 		return err
 	}
 	defer d.store.Close()
+	d.grey = &greylist.File{Path: greylistFile(d.home)}
+	defer d.grey.Close() // after stop: sessions use it
 	d.now.Store(newSnapshot(d, d.watcher.Config()))
 	if err := d.start(ctx); err != nil {
 		return errors.Join(err, d.stop())
@@ -124,6 +128,7 @@ func (d *daemon) openQueue(c *control.Config) error {
 	if d.store, err = segstore.Open(queueDir(d.home), &segstore.Options{Logger: d.log}); err != nil {
 		return fmt.Errorf("queue: %w", err)
 	}
+	removeScans(d.home) // the store's lock is ours: nobody uses them
 	d.queue = &queue.Queue{
 		Store:       d.store,
 		Router:      (*currentRouter)(d),

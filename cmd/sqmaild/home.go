@@ -57,6 +57,18 @@ func isPermanent(err error) bool {
 func queueDir(home string) string { return filepath.Join(home, "queue", "store") }
 func runDir(home string) string   { return filepath.Join(home, "queue", "run") }
 func scanDir(home string) string  { return filepath.Join(home, "queue", "scan") }
+func greylistFile(home string) string {
+	return filepath.Join(home, "queue", "greylist.db")
+}
+
+// removeScans removes what a daemon that was killed has left of messages that
+// programs were looking at. Nothing was promised to anybody about them.
+func removeScans(home string) {
+	left, _ := filepath.Glob(filepath.Join(scanDir(home), "sqmail-filter-*"))
+	for _, path := range left {
+		os.Remove(path)
+	}
+}
 
 // openQueue returns the queue of a home: through the daemon if one is running,
 // else from its files.
@@ -71,6 +83,9 @@ func openQueue(ctx context.Context, home string) (adminCloser, error) {
 	store, err := segstore.Open(queueDir(home), &segstore.Options{NoDrop: true})
 	if err != nil {
 		return nil, fmt.Errorf("queue: %w", err)
+	}
+	if err := store.Loaded(ctx); err != nil {
+		return nil, fmt.Errorf("queue: %w", errors.Join(err, store.Close()))
 	}
 	return &stoppedQueue{store, home}, nil
 }

@@ -39,7 +39,7 @@ func newSnapshot(d *daemon, c *control.Config) *snapshot {
 		config:   c,
 		services: map[string]*control.Service{},
 		router:   c.Router(),
-		filters:  c.Filters(control.Parts{Resolver: d.dns, TempDir: scanDir(d.home), Log: d.log}),
+		filters:  c.Filters(control.Parts{Resolver: d.dns, Greylist: d.grey, TempDir: scanDir(d.home), Log: d.log}),
 	}
 	s.remote = &remote.Agent{
 		HelloName: c.HeloHost, Resolver: d.dns, ConnectTimeout: c.TimeoutConnect, Timeout: c.TimeoutRemote, Log: d.log,
@@ -101,6 +101,7 @@ func (s *snapshot) smtpServer(d *daemon, service *control.Service, p *control.Pr
 		Authentication:  smtpModes[p.Auth],
 		Mechanisms:      p.Mechanisms,
 		MaxMessageBytes: unlimited(p.DataBytes),
+		TooBigText:      p.Texts["MAXSIZE"],
 		MaxRecipients:   p.MaxRecipients,
 		IdleTimeout:     c.TimeoutSMTPD,
 		GreetDelay:      greetDelay(p),
@@ -133,7 +134,7 @@ func newChain(filters *control.Filters, p *control.Profile, log *slog.Logger) *f
 	return &filter.Chain{
 		Filters: filters.For(p),
 		NewSession: func(_ context.Context, session *filter.Session) error {
-			session.Relayed, session.CertRelayed = p.RelayClient, p.CertRelay
+			session.Relayed, session.CertRelayed, session.Vars = p.RelayClient, p.CertRelay, p.Vars
 			return nil
 		},
 		Log: log,
