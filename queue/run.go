@@ -80,7 +80,8 @@ func (l *life) start(endLoop context.CancelFunc) error {
 // Run delivers until Shutdown is called, and returns nil then. When ctx ends
 // it stops in the same way, with 30 seconds for the attempts that are running
 // unless Shutdown gives them another time, and returns ctx's error. If the
-// Store is closed under it, it returns ErrClosed. A Queue runs once.
+// Store is closed under it, or closes itself because it cannot load what it
+// holds, Run returns its error, which is ErrClosed. A Queue runs once.
 func (q *Queue) Run(ctx context.Context) error {
 	if q.Store == nil || q.Deliverer == nil {
 		return errors.New("queue: Run needs a Store and a Deliverer")
@@ -121,7 +122,7 @@ func (q *Queue) dispatch(ctx context.Context) error {
 			q.begin(lease, func() { <-tokens })
 			continue
 		case errors.Is(err, ErrClosed):
-			return ErrClosed
+			return err
 		case ctx.Err() == nil:
 			q.logTrouble("trouble leasing", 0, err)
 			leasing.hit()

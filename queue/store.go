@@ -27,6 +27,16 @@ import (
 // means: survives the loss of power in that instant, as data and as directory
 // entry. What is not called durable may be lost, but nothing else with it.
 //
+// # Start
+//
+// A store that was opened takes messages at once, while it still finds out what
+// it holds; [Stats] says Loading then. A message is leased as soon as all is
+// known that was recorded about it, never before, and Open, Hold, Release,
+// Retry, Remove and Replaces of a message that may be there, and Scan, wait
+// until that is known, or fail with ctx's error. If it cannot be found out, the
+// store is closed: every call fails with an error that is ErrClosed and wraps
+// the cause.
+//
 // # Errors
 //
 // An error is a deferral unless it says otherwise (see package sqmail). A full
@@ -293,6 +303,10 @@ type Stats struct {
 
 	Quarantined int   `json:"quarantined"` // damaged records put aside since the start
 	Bytes       int64 `json:"bytes"`       // storage in use
+
+	// Loading says that the store was just opened and does not know yet of all
+	// messages in it: the counts grow.
+	Loading bool `json:"loading,omitempty"`
 }
 
 // Errors of a Store.

@@ -33,5 +33,5 @@ func Example() {
 	// 1 <nil>
 	// ann@example.net 22
 	// <nil>
-	// {0 0 0 0 0 0 0}
+	// {0 0 0 0 0 0 0 false}
 }

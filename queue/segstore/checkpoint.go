@@ -285,18 +285,18 @@ func parseSnapshot(r *reader) (*snapshot, error) {
 func (sn *snapshot) check() error {
 	c := *sn
 	for {
-		if it, err := c.next(); it == nil || err != nil {
+		var it snapshotItem
+		if more, err := c.next(&it); !more || err != nil {
 			return err
 		}
 	}
 }
 
-// next returns the next message, nil at the end.
-func (sn *snapshot) next() (*snapshotItem, error) {
+// next reads the next message, and reports whether there is one.
+func (sn *snapshot) next(it *snapshotItem) (bool, error) {
 	r := reader{b: sn.items}
-	it := &snapshotItem{id: queue.ID(r.u64())}
-	if it.id == 0 {
-		return nil, r.err
+	if it.id = queue.ID(r.u64()); it.id == 0 {
+		return false, r.err
 	}
 	it.due = int64(r.u64())
 	it.meta.msg, it.meta.msgLen = r.place(), r.u32()
@@ -310,5 +310,5 @@ func (sn *snapshot) next() (*snapshotItem, error) {
 		it.number, it.size = r.u64(), int64(r.u64())
 	}
 	sn.items = r.b
-	return it, r.err
+	return r.err == nil, r.err
 }

@@ -30,6 +30,9 @@ func reopened(t *testing.T, disk *crashfs.FS, checkpoint bool) *Store {
 		disk.Remove("/queue/checkpoint")
 	}
 	s, err := Open("/queue", TinyQuiet(disk))
+	if err == nil {
+		err = s.Loaded(context.Background())
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

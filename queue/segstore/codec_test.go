@@ -208,8 +208,9 @@ func FuzzSnapshot(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		sn, err := parseSnapshot(&reader{b: b})
 		for n := 0; err == nil && n <= len(b); n++ {
-			var it *snapshotItem
-			if it, err = sn.next(); it == nil {
+			var it snapshotItem
+			more := false
+			if more, err = sn.next(&it); !more {
 				return
 			}
 		}

@@ -45,10 +45,10 @@ func (s *Store) Begin(ctx context.Context) (queue.Draft, error) {
 		return nil, err
 	}
 	s.index.Lock()
-	closed := s.index.Closed()
+	err := s.index.Err()
 	s.index.Unlock()
-	if closed {
-		return nil, queue.ErrClosed
+	if err != nil {
+		return nil, err
 	}
 	d := &draft{s: s}
 	d.mu.Lock()
@@ -234,6 +234,9 @@ func (d *draft) commit(ctx context.Context, sub queue.Submission, token *[16]byt
 	}
 	if sub.Replaces == 0 {
 		return d.write(m, flags, 0)
+	}
+	if err := d.s.known(ctx, sub.Replaces); err != nil {
+		return 0, err
 	}
 	if err := d.s.own(ctx, sub.Replaces); err != nil {
 		return 0, err

@@ -28,8 +28,10 @@ type drop struct {
 }
 
 const (
-	dropPoll   = time.Second
-	dropPause  = 10 * time.Second // after a failure
+	dropPoll   = time.Second           // where the kernel does not tell of new files,
+	dropCheck  = 5 * time.Second       // and where it does
+	dropGap    = 10 * time.Millisecond // between two looks at the directory, however many come
+	dropPause  = 10 * time.Second      // after a failure
 	dropGiveUp = 36 * time.Hour   // an unfinished file of this age has no writer any more
 )
 
@@ -67,23 +69,61 @@ func (d *drop) stop() {
 	d.done.Wait()
 }
 
+// run looks at the directory when the kernel tells of a new file there, and
+// every few seconds in any case.
 func (d *drop) run(ctx context.Context) {
-	for pause := time.Duration(0); ; {
+	changed := make(chan struct{}, 1)
+	over, poll := d.watch(ctx, changed)
+	for {
+		gap := dropGap
+		if err := d.takeAll(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, queue.ErrClosed) {
+			d.s.log.Warn("queue: drop directory", "err", err)
+			gap = dropPause
+		}
+		if !pause(ctx, gap) {
+			return
+		}
 		select {
+		case <-changed:
+		case <-time.After(poll - min(gap, poll)):
+		case <-over:
+			over, poll = nil, dropPoll
 		case <-ctx.Done():
 			return
-		case <-time.After(pause):
-		}
-		pause = dropPoll
-		if err := d.takeAll(ctx); err != nil && ctx.Err() == nil {
-			d.s.log.Warn("queue: drop directory", "err", err)
-			pause = dropPause
 		}
 	}
 }
 
-// takeAll takes in what is there.
+// watch has changed told of new files. It returns what tells that this is
+// over, and how often to look nevertheless.
+func (d *drop) watch(ctx context.Context, changed chan<- struct{}) (over <-chan struct{}, poll time.Duration) {
+	if _, real := d.s.fs.(spoolfs.Disk); !real {
+		return nil, dropPoll
+	}
+	over, err := watchDir(ctx, &d.done, d.s.dropDir(), changed)
+	if err != nil {
+		d.s.log.Debug("queue: drop directory is not watched", "err", err)
+		return nil, dropPoll
+	}
+	return over, dropCheck
+}
+
+// pause waits; false: ctx has ended.
+func pause(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-time.After(d):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// takeAll takes in what is there, when the tokens are known of what was taken
+// in before.
 func (d *drop) takeAll(ctx context.Context) error {
+	if err := d.s.Loaded(ctx); err != nil {
+		return err
+	}
 	names, err := d.s.fs.ReadDir(d.s.dropDir())
 	if err != nil {
 		return err

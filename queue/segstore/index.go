@@ -29,8 +29,8 @@ func (s *Store) own(ctx context.Context, id queue.ID) error {
 // tryOwn is own without waiting: if somebody else has the message it returns
 // a channel that is closed when it is free. The index is locked.
 func (s *Store) tryOwn(id queue.ID) (free chan struct{}, err error) {
-	if s.index.Closed() {
-		return nil, queue.ErrClosed
+	if err := s.index.Err(); err != nil {
+		return nil, err
 	}
 	if _, ok := s.index.Find(id); !ok {
 		return nil, queue.ErrNotFound
@@ -84,13 +84,16 @@ func (s *Store) release(p place, size uint32) {
 // addTomb counts a record in g as needed while the segment target is there:
 // without it, what target has of a message would count again.
 func (s *Store) addTomb(g *segment, target uint32) {
-	if target == g.seq || s.segments[target] == nil {
-		return
+	if target != g.seq && s.segments[target] != nil {
+		g.addTomb(target, headerLen)
 	}
+}
+
+func (g *segment) addTomb(target uint32, size int64) {
 	if g.tombs == nil {
 		g.tombs = make(map[uint32]int64)
 	}
-	g.tombs[target] += headerLen
+	g.tombs[target] += size
 }
 
 // addMessage enters a message whose record is at p.

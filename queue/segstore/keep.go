@@ -74,6 +74,9 @@ func (s *Store) keepHouse() time.Duration {
 	if err := errors.Join(s.front.settle(), s.rear.settle()); err != nil {
 		return pauseFailed
 	}
+	if !s.loader.loaded() { // what is needed is not known yet
+		return s.keepStock()
+	}
 	for {
 		freed, err := s.freeSegments()
 		if err != nil {
@@ -106,6 +109,15 @@ func (s *Store) keepHouse() time.Duration {
 			return pauseBusy
 		}
 	}
+}
+
+// keepStock gets segments ready, and nothing else.
+func (s *Store) keepStock() time.Duration {
+	if err := s.stockUp(); err != nil {
+		s.log.Error("queue: cannot get a segment ready", "err", err)
+		return pauseFailed
+	}
+	return 0
 }
 
 // wantSpares is how many segments are kept ready. The last one is in reserve:

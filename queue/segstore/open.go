@@ -44,9 +44,9 @@ func (c *content) ReadAt(p []byte, off int64) (n int, err error) {
 // open looks a message up and reads it.
 func (s *Store) open(id queue.ID, verify bool) (*opened, error) {
 	s.index.Lock()
-	if s.index.Closed() {
+	if err := s.index.Err(); err != nil {
 		s.index.Unlock()
-		return nil, queue.ErrClosed
+		return nil, err
 	}
 	slot, ok := s.index.Find(id)
 	if !ok {
@@ -72,6 +72,9 @@ func (s *Store) has(id queue.ID) bool {
 // Open implements [queue.Store].
 func (s *Store) Open(ctx context.Context, id queue.ID) (*queue.Message, error) {
 	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if err := s.known(ctx, id); err != nil {
 		return nil, err
 	}
 	o, err := s.open(id, true)

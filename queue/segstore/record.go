@@ -109,6 +109,12 @@ type record struct {
 // parseRecord reads a record at the start of b and checks it whole. If only
 // the header is sound it returns that, and false.
 func parseRecord(b []byte, nonce uint64, seq uint32) (r record, ok bool) {
+	r, ok = parseMeta(b, nonce, seq)
+	return r, ok && checksum(r.data) == r.dataCRC
+}
+
+// parseMeta is parseRecord without a look at the data.
+func parseMeta(b []byte, nonce uint64, seq uint32) (r record, ok bool) {
 	h, ok := parseHeader(b, nonce, seq)
 	if !ok {
 		return r, false
@@ -119,7 +125,7 @@ func parseRecord(b []byte, nonce uint64, seq uint32) (r record, ok bool) {
 	}
 	end := headerLen + int(h.dataLen)
 	r.data, r.meta = b[headerLen:end], b[end:end+int(h.metaLen)]
-	return r, checksum(r.data) == h.dataCRC && checksum(r.meta) == h.metaCRC
+	return r, checksum(r.meta) == h.metaCRC
 }
 
 // seal completes a record whose data stands in buf behind room for the header.

@@ -8,29 +8,58 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/sqmail/sqmail/internal/spoolfs"
-	"github.com/sqmail/sqmail/queue"
 )
 
-// recovery builds the index at the start: from the checkpoint, and from what
-// was written after it. Records may stand in any order; what counts is decided
-// when all have been seen.
+// recovery brings back what was in the store. Open waits for the first part:
+// the checkpoint, the labels of the segments, and the first of what was written
+// after the checkpoint. It is enough to give numbers that nobody has, and so to
+// accept messages. The rest is done beside that (see load): to read what else
+// was written, and to fill the index. Records may stand in any order; what
+// counts is decided when all have been seen.
 type recovery struct {
-	s       *Store
-	snap    *snapshot
-	files   map[uint64]bool // segment files that are there, by number
-	stories map[queue.ID]*story
-	known   map[uint32]bool   // segments in the checkpoint, by sequence number
-	voids   map[uint32]uint32 // by segment, from which offset on it does not count
-	damage  bool
+	s        *Store
+	began    time.Time
+	snap     *snapshot           // nil: there is none
+	numbers  map[uint64]bool     // of the segment files that are there
+	segments map[uint32]*segment // the same, by sequence number; not those that are made meanwhile
+	bodies   []string            // names of body files
+	damage   atomic.Bool
+
+	unread []*segment         // what is still to be read
+	tails  []*tail            // what was read, in the order of the segments
+	voids  map[uint32]uint32  // by segment, from which offset on it does not count
+	files  map[place]bodyFile // of messages that were read
+	room   int64              // octets that may hold what the checkpoint does not know
+	guess  bool               // numbers were guessed, because not all was read
+
+	building
 }
 
-func (s *Store) recover() error {
+func newRecovery(s *Store) *recovery {
+	return &recovery{
+		s: s, began: time.Now(), numbers: make(map[uint64]bool), segments: make(map[uint32]*segment),
+		voids: make(map[uint32]uint32), files: make(map[place]bodyFile),
+	}
+}
+
+// closeFiles is for when the store is not opened after all.
+func (r *recovery) closeFiles() {
+	for _, g := range r.segments {
+		g.f.Close()
+	}
+}
+
+// start is the first part.
+func (r *recovery) start() error {
+	s := r.s
 	s.nextID.Store(1)
 	s.nextLSN.Store(1)
 	s.nextNumber.Store(1)
-	r := &recovery{s: s, files: make(map[uint64]bool), stories: make(map[queue.ID]*story), voids: make(map[uint32]uint32), known: make(map[uint32]bool)}
 	snap, err := s.readSnapshot()
 	switch {
 	case errors.Is(err, errCorrupt):
@@ -44,46 +73,23 @@ func (s *Store) recover() error {
 		return err
 	}
 	r.useSnapshot()
-	if err := r.readSegments(); err != nil {
+	if err := r.listBodies(); err != nil {
 		return err
 	}
-	if err := r.build(); err != nil {
+	s.segments = maps.Clone(r.segments)
+	if err := r.read(r.choose()); err != nil {
 		return err
 	}
-	r.dropEmpty()
-	return r.checkBodies()
+	r.raiseNumbers()
+	return nil
 }
 
-// dropEmpty does away with segments that were never written to in this use:
-// nothing says that their names are durable, unless the checkpoint does. Those
-// are spares.
-func (r *recovery) dropEmpty() {
-	s := r.s
-	for seq, g := range s.segments {
-		if _, void := r.voids[seq]; void || g.end > segmentBody || len(g.tombs) > 0 || g.half || g.broken {
-			continue
+func raise(n *atomic.Uint64, to uint64) {
+	for {
+		have := n.Load()
+		if have >= to || n.CompareAndSwap(have, to) {
+			return
 		}
-		if r.known[seq] && len(s.spares) < wantSpares {
-			g.sealed = false
-			s.spares = append(s.spares, g)
-			delete(s.segments, seq)
-			continue
-		}
-		if r.known[seq] {
-			continue
-		}
-		g.f.Close()
-		delete(s.segments, seq)
-		s.doomed = append(s.doomed, g.number) // until then its label is of use
-	}
-}
-
-func raise(n interface {
-	Load() uint64
-	Store(uint64)
-}, to uint64) {
-	if n.Load() < to {
-		n.Store(to)
 	}
 }
 
@@ -111,7 +117,7 @@ func (r *recovery) openSegments() error {
 			r.foreign(path)
 			continue
 		}
-		r.files[number] = true
+		r.numbers[number] = true
 		raise(&s.nextNumber, number+1)
 		if err := r.openSegment(path, number); err != nil {
 			return err
@@ -122,7 +128,7 @@ func (r *recovery) openSegments() error {
 
 // foreign puts a file aside that does not belong where it is.
 func (r *recovery) foreign(path string) {
-	r.damage = true
+	r.damage.Store(true)
 	r.s.quarantined.Add(1)
 	r.s.log.Error("queue: foreign or damaged file put aside", "file", path)
 	r.s.saveFile(path)
@@ -139,7 +145,7 @@ func (r *recovery) openSegment(path string, number uint64) error {
 		return err
 	}
 	l, err := readLabel(f)
-	if errors.Is(err, errLabel) || err == nil && !l.void && s.segments[l.seq] != nil {
+	if errors.Is(err, errLabel) || err == nil && !l.void && r.segments[l.seq] != nil {
 		f.Close()
 		r.foreign(path)
 		return nil
@@ -157,7 +163,7 @@ func (r *recovery) openSegment(path string, number uint64) error {
 		s.doomed = append(s.doomed, number)
 		return f.Close()
 	}
-	s.segments[l.seq] = &segment{label: l, number: number, f: f, end: segmentBody, sealed: true}
+	r.segments[l.seq] = &segment{label: l, number: number, f: f, end: segmentBody, sealed: true}
 	return nil
 }
 
@@ -177,97 +183,172 @@ func (r *recovery) useSnapshot() {
 		s.tokens[token] = true
 	}
 	for seq, was := range sn.segments {
-		r.known[seq] = true
-		if g := s.segments[seq]; g != nil {
-			g.end, g.half = was.end, was.half
-			for target, size := range was.tombs {
-				if s.segments[target] != nil {
-					if g.tombs == nil {
-						g.tombs = make(map[uint32]int64)
-					}
-					g.tombs[target] = size
-				}
+		g := r.segments[seq]
+		if g == nil {
+			continue
+		}
+		g.end, g.half = was.end, was.half
+		for target, size := range was.tombs {
+			if r.segments[target] != nil {
+				g.addTomb(target, size)
 			}
 		}
 	}
 }
 
-// readSegments reads what was written after the checkpoint.
-func (r *recovery) readSegments() error {
-	seqs := slices.Sorted(maps.Keys(r.s.segments))
-	for _, seq := range seqs {
-		g := r.s.segments[seq]
-		if r.snap != nil && r.snap.segments[seq] != nil && r.snap.segments[seq].sealed {
-			continue
-		}
-		if err := r.readSegment(g); err != nil {
-			return err
+// listBodies takes down which body files there are: what comes later belongs
+// to new messages.
+func (r *recovery) listBodies() (err error) {
+	if r.bodies, err = r.s.fs.ReadDir(filepath.Join(r.s.dir, "bodies")); err != nil {
+		return err
+	}
+	for _, name := range r.bodies {
+		if number, ok := fileNumber(name, ".body"); ok {
+			raise(&r.s.nextNumber, number+1)
 		}
 	}
 	return nil
 }
 
-func (r *recovery) readSegment(g *segment) error {
-	size, err := g.f.Size()
-	if err != nil {
+// choose returns the segments that Open reads, and leaves the others that have
+// something to be read for later.
+func (r *recovery) choose() (now []*segment) {
+	left := r.s.opt.openMax
+	for _, seq := range slices.Sorted(maps.Keys(r.segments)) {
+		if r.snap != nil && r.snap.segments[seq] != nil && r.snap.segments[seq].sealed {
+			continue
+		}
+		g := r.segments[seq]
+		size := r.s.opt.segmentSize - g.end
+		r.room += size
+		if left -= size; left >= 0 {
+			now = append(now, g)
+		} else {
+			r.unread = append(r.unread, g)
+		}
+	}
+	return now
+}
+
+// raiseNumbers sees to it that no number is given twice. What was not read has
+// no more numbers than records have room, counted from the highest number that
+// was found elsewhere: every number that was given has been written to one of
+// these segments, for a segment that was used again since has a label with it.
+// The same goes for numbers that were not given because the write failed.
+func (r *recovery) raiseNumbers() {
+	if len(r.unread) == 0 {
+		return
+	}
+	r.guess = true
+	r.s.nextID.Add(uint64(r.room / headerLen))
+	r.s.nextLSN.Add(uint64(r.room / headerLen))
+}
+
+// read reads what was written to segments after the checkpoint.
+func (r *recovery) read(segments []*segment) error {
+	tails := make([]*tail, len(segments))
+	errs := make([]error, len(segments))
+	var next atomic.Int64
+	var all sync.WaitGroup
+	for range min(r.s.opt.readers, len(segments)) {
+		all.Go(func() {
+			var buf []byte
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= len(segments) || r.s.loader.stopped() {
+					return
+				}
+				if tails[i], buf, errs[i] = r.readSegment(segments[i], buf); errs[i] != nil {
+					next.Store(int64(len(segments))) // the others need not begin
+				}
+			}
+		})
+	}
+	all.Wait()
+	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	buf := make([]byte, max(size-g.end, 0))
-	if n, err := g.f.ReadAt(buf, g.end); err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("segment %d: %d octets read: %w", g.number, n, err)
+	for _, t := range tails {
+		if t != nil {
+			r.take(t)
+		}
+	}
+	return nil
+}
+
+// take adds what was read of a segment to what is known.
+func (r *recovery) take(t *tail) {
+	s := r.s
+	raise(&s.nextID, t.nextID)
+	raise(&s.nextLSN, t.nextLSN)
+	raise(&s.nextNumber, t.nextNumber)
+	for _, v := range t.voids {
+		r.voids[v.seq] = v.off
+	}
+	maps.Copy(r.files, t.files)
+	r.tails = append(r.tails, t)
+	s.index.Lock()
+	defer s.index.Unlock()
+	for _, token := range t.tokens {
+		s.tokens[token] = true
+	}
+	if t.grown > 0 {
+		s.logged += t.grown
+		s.dirty = true
+	}
+}
+
+// readSegment reads one segment, into buf if there is room.
+func (r *recovery) readSegment(g *segment, buf []byte) (*tail, []byte, error) {
+	size, err := g.f.Size()
+	if err != nil {
+		return nil, buf, err
 	}
 	from := g.end
-	last, end, bad := walk(buf, from, g.nonce, g.seq, func(off int64, rec record) {
-		r.note(link{place{g.seq, uint32(off)}, uint32(rec.size())}, rec)
-	})
-	g.end = end
+	n := int(max(size-from, 0))
+	buf = slices.Grow(buf[:0], n)[:n]
+	if n, err := g.f.ReadAt(buf, from); err != nil && !errors.Is(err, io.EOF) {
+		return nil, buf, fmt.Errorf("segment %d: %d octets read: %w", g.number, n, err)
+	} else if n < len(buf) {
+		clear(buf[n:])
+	}
+	t := &tail{}
+	last, end, bad := skim(buf, from, g.nonce, g.seq, func(off int64, rec record) {
+		t.note(place{g.seq, uint32(off)}, rec)
+	}, t.restart)
+	g.end, t.grown = end, end-from
 	for _, b := range bad {
-		r.damage = true
+		r.damage.Store(true)
 		r.s.quarantined.Add(1)
 		r.s.log.Error("queue: segment is damaged", "segment", g.number, "offset", b.from, "octets", b.to-b.from)
 		r.s.saveRegion(g, b)
 	}
-	if end == from {
-		return nil
+	t.sort()
+	r.entomb(g, t)
+	if end <= last {
+		return t, buf, nil
 	}
-	r.s.logged += end - from
-	r.s.dirty = true
 	// The last batch may be in memory only: if its sync has failed, a sync that
 	// succeeds now does not save it. So it is written again.
 	if _, err := g.f.WriteAt(buf[last-from:end-from], last); err != nil {
-		return err
+		return nil, buf, err
 	}
-	return g.f.Datasync()
+	return t, buf, g.f.Datasync()
 }
 
-// checkBodies removes body files that no message has. If anything was damaged
-// they are put aside instead.
-func (r *recovery) checkBodies() error {
-	s := r.s
-	dir := filepath.Join(s.dir, "bodies")
-	names, err := s.fs.ReadDir(dir)
-	if err != nil {
-		return err
-	}
-	wanted := make(map[uint64]bool, len(s.bodies))
-	for _, file := range s.bodies {
-		wanted[file.number] = true
-	}
-	for _, name := range names {
-		path := filepath.Join(dir, name)
-		number, ok := fileNumber(name, ".body")
-		raise(&s.nextNumber, number+1)
-		switch {
-		case !ok:
-			r.foreign(path)
-		case wanted[number]:
-		case r.damage:
-			r.foreign(path)
-		default:
-			if err := s.fs.Remove(path); err != nil {
-				return err
-			}
+// entomb counts the records that keep a segment because of others.
+func (r *recovery) entomb(g *segment, t *tail) {
+	count := func(target uint32) {
+		if target != g.seq && r.segments[target] != nil {
+			g.addTomb(target, headerLen)
 		}
 	}
-	return s.fs.SyncDir(dir)
+	for _, f := range t.refs {
+		if f.kind == kindDone {
+			count(f.arg)
+		}
+	}
+	for _, v := range t.voids {
+		count(v.seq)
+	}
 }

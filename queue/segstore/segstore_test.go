@@ -9,7 +9,21 @@ import (
 	"github.com/sqmail/sqmail/queue/segstore"
 )
 
+// open returns a store that is loaded.
 func open(t *testing.T, dir string, o *segstore.Options) *segstore.Store {
+	t.Helper()
+	s, err := segstore.Open(dir, o)
+	if err == nil {
+		err = s.Loaded(ctx)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// opened returns a store that may not be loaded yet.
+func opened(t *testing.T, dir string, o *segstore.Options) *segstore.Store {
 	t.Helper()
 	s, err := segstore.Open(dir, o)
 	if err != nil {
@@ -19,23 +33,23 @@ func open(t *testing.T, dir string, o *segstore.Options) *segstore.Store {
 }
 
 func TestContract(t *testing.T) {
-	queuetest.Run(t, func(t *testing.T) queue.Store { return open(t, t.TempDir(), &segstore.Options{NoDrop: true}) })
+	queuetest.Run(t, func(t *testing.T) queue.Store { return opened(t, t.TempDir(), &segstore.Options{NoDrop: true}) })
 }
 
 func TestContractWithSmallSegments(t *testing.T) {
-	queuetest.Run(t, func(t *testing.T) queue.Store { return open(t, "/queue", segstore.Small(&crashfs.FS{})) })
+	queuetest.Run(t, func(t *testing.T) queue.Store { return opened(t, "/queue", segstore.Small(&crashfs.FS{})) })
 }
 
 func TestDurability(t *testing.T) {
 	queuetest.RunDurable(t, func(t *testing.T) func() queue.Store {
 		dir := t.TempDir()
-		return func() queue.Store { return open(t, dir, nil) }
+		return func() queue.Store { return opened(t, dir, nil) }
 	})
 }
 
 func TestDurabilityWithSmallSegments(t *testing.T) {
 	queuetest.RunDurable(t, func(t *testing.T) func() queue.Store {
 		fs := &crashfs.FS{}
-		return func() queue.Store { return open(t, "/queue", segstore.Small(fs)) }
+		return func() queue.Store { return opened(t, "/queue", segstore.Small(fs)) }
 	})
 }

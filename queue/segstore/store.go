@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -32,7 +33,11 @@ type Options struct {
 	segmentSize int64      // 0: 8 MiB
 	bodyMax     int64      // the largest body that is kept in a segment; 0: 256 KiB
 	logMax      int64      // log octets after which a checkpoint is due; 0: 64 MiB
+	openMax     int64      // octets of segments that Open reads before it returns; 0: 64 MiB
+	readers     int        // that read segments at the same time; 0: as many as there are processors
 	quiet       bool       // no keeper: tests call it themselves
+
+	pause func(stage string) // called before each stage of the loading; nil: nothing is
 }
 
 func (o *Options) withDefaults() Options {
@@ -49,10 +54,16 @@ func (o *Options) withDefaults() Options {
 	for _, d := range []struct {
 		value   *int64
 		standby int64
-	}{{&c.Memory, 64 << 20}, {&c.segmentSize, 8 << 20}, {&c.bodyMax, 256 << 10}, {&c.logMax, 64 << 20}} {
+	}{{&c.Memory, 64 << 20}, {&c.segmentSize, 8 << 20}, {&c.bodyMax, 256 << 10}, {&c.logMax, 64 << 20}, {&c.openMax, 64 << 20}} {
 		if *d.value == 0 {
 			*d.value = d.standby
 		}
+	}
+	if c.readers == 0 {
+		c.readers = runtime.GOMAXPROCS(0)
+	}
+	if c.pause == nil {
+		c.pause = func(string) {}
 	}
 	return c
 }
@@ -88,6 +99,7 @@ type Store struct {
 	bodyBytes atomic.Int64
 	badSyncs  atomic.Int64 // of the directory of bodies
 	making    sync.Mutex   // held while a segment file is made
+	loader    loader
 	keeper    keeper
 	drop      drop
 	closing   sync.Once
@@ -108,12 +120,22 @@ type link struct {
 
 // Open opens the store in a directory, which it makes if it is not there; its
 // parent must be. Only one process at a time can have a store open: for others
-// the error says which one has it. Messages are there when Open returns; that
-// takes about half a second for a million.
+// the error says which one has it.
+//
+// Open returns as soon as messages can be taken, long before those of a large
+// queue are known: their index is loaded meanwhile, at about a million messages
+// a second. A message can be leased when it is in the index, and it is not there
+// before all is known that was written about it. What asks for a certain
+// message, or for all, waits until then; [Store.Loaded] tells, and so does the
+// field Loading of Stats.
 //
 // What cannot be read is put aside in the directory quarantine, with a line in
 // the log; Open fails only if the file system does, or if the store is of a
-// newer version.
+// newer version. If the file system fails later, while the index is loaded, the
+// store is closed as if by Close: every call, Lease above all, fails with an
+// error that is [queue.ErrClosed] and names the cause. What was accepted is on
+// the disk. To go on without the messages that could not be read would let them
+// lie, and a process that ends is seen.
 func Open(dir string, o *Options) (*Store, error) {
 	s := &Store{
 		dir: dir, opt: o.withDefaults(),
@@ -124,6 +146,7 @@ func Open(dir string, o *Options) (*Store, error) {
 		tokens:   make(map[[16]byte]bool),
 	}
 	s.fs, s.log = s.opt.fs, s.opt.Logger
+	s.loader.done = make(chan struct{})
 	s.front, s.rear = &lane{s: s}, &lane{s: s, rear: true}
 	if err := s.makeDirs(); err != nil {
 		return nil, err
@@ -133,11 +156,13 @@ func Open(dir string, o *Options) (*Store, error) {
 		return nil, err
 	}
 	s.lock = lock
-	if err := s.recover(); err != nil {
-		s.closeFiles()
+	r := newRecovery(s)
+	if err := r.start(); err != nil {
+		r.closeFiles()
 		return nil, errors.Join(err, lock.Close())
 	}
 	s.keeper.start(s)
+	s.loader.start(r)
 	if err := s.drop.start(s); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -192,6 +217,7 @@ func (s *Store) Stats() queue.Stats {
 	s.index.Lock()
 	defer s.index.Unlock()
 	st := s.index.Stats()
+	st.Loading = !s.loader.loaded() && !s.index.Closed()
 	st.Quarantined = int(s.quarantined.Load())
 	files := len(s.segments) + len(s.spares) + len(s.doomed)
 	st.Bytes = int64(files)*s.opt.segmentSize + s.bodyBytes.Load()
@@ -214,11 +240,12 @@ func (s *Store) Close() error {
 		s.drop.stop()
 		s.index.Close()
 		s.keeper.stop()
+		s.loader.stop()
 		s.front.settle() // or the next start finds out
 		s.rear.settle()
 		s.front.close()
 		s.rear.close()
-		if s.dirty {
+		if s.dirty && s.loader.loaded() {
 			s.closeErr = s.checkpoint()
 		}
 		s.closeFiles()

@@ -59,12 +59,14 @@ func parseDropHead(b []byte) (h dropHead, ok bool) {
 var errReplaces = errors.New("segstore: a dropped message cannot replace another")
 
 // Submit leaves a message for the store in a directory, whether a process has
-// it open or not: in the store's drop directory, from where it is taken in
-// within a second or two, or when the store is opened. When Submit returns nil
-// the message is durable; it gets its number later.
+// it open or not: in the store's drop directory, from where it is taken in at
+// once, where the kernel tells of new files (Linux), else within a second or
+// two; or when the store is opened. When Submit returns nil the message is
+// durable; it gets its number later.
 //
 // Any user who may write to the drop directory can submit, and nobody but the
-// owner of the store can read what others have submitted. Errors are as those
+// owner of the store and its group can read what others have submitted; that
+// group should have no other members. Errors are as those
 // of [queue.Draft.Commit]. A submission cannot replace a message.
 func Submit(ctx context.Context, dir string, sub queue.Submission, body io.Reader) error {
 	return submit(ctx, spoolfs.Disk{}, dir, sub, body)

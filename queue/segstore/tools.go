@@ -43,6 +43,9 @@ func (s *Store) Remove(ctx context.Context, id queue.ID) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if err := s.known(ctx, id); err != nil {
+		return err
+	}
 	if err := s.own(ctx, id); err != nil {
 		return err
 	}
@@ -54,6 +57,9 @@ func (s *Store) Remove(ctx context.Context, id queue.ID) error {
 // the same to the index.
 func (s *Store) change(ctx context.Context, id queue.ID, alter func(agenda.Slot, *state, *uint8) (unchanged bool), apply func(agenda.Slot)) error {
 	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := s.known(ctx, id); err != nil {
 		return err
 	}
 	if err := s.own(ctx, id); err != nil {
@@ -122,10 +128,14 @@ func (s *Store) writeChange(id queue.ID, slot agenda.Slot, st *state, flags uint
 	return s.writeState(id, slot, st, flags)
 }
 
-// Scan implements [queue.Store]. What is in the quarantine is reported at the
-// end.
+// Scan implements [queue.Store]. It waits until the index is loaded. What is in
+// the quarantine is reported at the end.
 func (s *Store) Scan(ctx context.Context) iter.Seq2[*queue.Entry, error] {
 	return func(yield func(*queue.Entry, error) bool) {
+		if err := s.Loaded(ctx); err != nil {
+			yield(nil, err)
+			return
+		}
 		var last queue.ID
 		for {
 			id, err := s.after(ctx, last)
@@ -154,8 +164,8 @@ func (s *Store) after(ctx context.Context, id queue.ID) (queue.ID, error) {
 	}
 	s.index.Lock()
 	defer s.index.Unlock()
-	if s.index.Closed() {
-		return 0, queue.ErrClosed
+	if err := s.index.Err(); err != nil {
+		return 0, err
 	}
 	slot, ok := s.index.After(id)
 	if !ok {

@@ -1,5 +1,7 @@
 package segstore
 
+import "encoding/binary"
+
 // region is a part of a segment.
 type region struct{ from, to int64 }
 
@@ -11,10 +13,29 @@ type region struct{ from, to int64 }
 // torn by a crash, or of the segment's former use. Last is where the last batch
 // begins.
 func walk(buf []byte, base int64, nonce uint64, seq uint32, visit func(off int64, r record)) (last, end int64, damaged []region) {
+	return walkBy(parseRecord, buf, base, nonce, seq, visit)
+}
+
+// skim is walk, but for the bodies of messages: it does not look at them. What
+// a later batch follows was whole once; a body that is not any more is found
+// when it is needed. So only the last batch is looked at as a whole, for which
+// visit is called a second time: restart is called in between.
+func skim(buf []byte, base int64, nonce uint64, seq uint32, visit func(off int64, r record), restart func()) (last, end int64, damaged []region) {
+	last, _, damaged = walkBy(parseMeta, buf, base, nonce, seq, visit)
+	restart()
+	_, end, more := walk(buf[last-base:], last, nonce, seq, visit)
+	return last, end, append(damaged, more...)
+}
+
+func walkBy(parse func([]byte, uint64, uint32) (record, bool), buf []byte, base int64, nonce uint64, seq uint32, visit func(off int64, r record)) (last, end int64, damaged []region) {
 	var suspect []region
 	last, end = base, base
 	for pos := int64(0); pos+headerLen <= int64(len(buf)); {
-		r, ok := parseRecord(buf[pos:], nonce, seq)
+		var r record
+		ok := false
+		if binary.LittleEndian.Uint16(buf[pos:]) == recordMagic {
+			r, ok = parse(buf[pos:], nonce, seq)
+		}
 		if !ok {
 			suspect = extend(suspect, base+pos, base+pos+align)
 			pos += align

@@ -1,0 +1,169 @@
+package segstore
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sqmail/sqmail/queue"
+)
+
+// loader is the goroutine that fills the index after Open.
+type loader struct {
+	first queue.ID      // messages with lower numbers were there before Open
+	done  chan struct{} // closed when it has ended
+	err   error         // how; set before done is closed
+	quit  atomic.Bool
+	wait  sync.WaitGroup
+}
+
+// start starts the goroutine; Close stops it.
+func (l *loader) start(r *recovery) {
+	s := r.s
+	l.first = queue.ID(s.nextID.Load())
+	s.index.Split(l.first)
+	l.wait.Go(func() {
+		switch err := r.load(); {
+		case err == nil:
+		case l.stopped():
+			l.err = queue.ErrClosed
+		default:
+			s.log.Error("queue: the index cannot be loaded, the store is closed", "err", err)
+			l.err = fmt.Errorf("%w: its index cannot be loaded: %w", queue.ErrClosed, err)
+			s.index.CloseWith(l.err)
+		}
+		close(l.done)
+		s.keeper.wake()
+	})
+}
+
+// patience is what Close gives the loading to end. If it does there is a
+// checkpoint, and the next start need not do it all again.
+const patience = time.Second
+
+func (l *loader) stop() {
+	select {
+	case <-l.done:
+	case <-time.After(patience):
+	}
+	l.quit.Store(true)
+	l.wait.Wait()
+}
+
+func (l *loader) stopped() bool { return l.quit.Load() }
+
+// loaded reports whether all is in the index.
+func (l *loader) loaded() bool {
+	select {
+	case <-l.done:
+		return l.err == nil
+	default:
+		return false
+	}
+}
+
+// Loaded waits until every message that was there when the store was opened
+// is in the index, and returns nil. Messages are leased, and new ones taken,
+// before that. If the index cannot be loaded, Loaded returns why, an error that
+// is [queue.ErrClosed] as well: the store is closed then but for Close. It fails
+// with ctx's error, too.
+func (s *Store) Loaded(ctx context.Context) error {
+	select {
+	case <-s.loader.done:
+		return s.loader.err
+	default:
+	}
+	select {
+	case <-s.loader.done:
+		return s.loader.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// known waits until it is known whether a message is in the queue.
+func (s *Store) known(ctx context.Context, id queue.ID) error {
+	if id >= s.loader.first || s.loader.loaded() || s.has(id) {
+		return nil
+	}
+	return s.Loaded(ctx)
+}
+
+// load is the second part of the recovery. No message is in the index before
+// everything that was written is read: it may be about that message.
+func (r *recovery) load() error {
+	s := r.s
+	s.opt.pause("read")
+	err := r.read(r.unread)
+	if err == nil {
+		s.opt.pause("build")
+		err = r.build()
+	}
+	if err == nil {
+		s.opt.pause("finish")
+		r.dropEmpty()
+		r.checkBodies()
+	}
+	if err == nil && s.loader.stopped() {
+		err = queue.ErrClosed
+	}
+	if err != nil {
+		return err
+	}
+	s.log.Info("queue: index loaded", "messages", r.count, "took", time.Since(r.began))
+	return nil
+}
+
+// dropEmpty does away with segments that were never written to in this use:
+// nothing says that their names are durable, unless the checkpoint does. Those
+// are spares, unless it says as well that nothing is appended to them any more,
+// or numbers were guessed, of which their labels do not tell.
+func (r *recovery) dropEmpty() {
+	s := r.s
+	s.index.Lock()
+	defer s.index.Unlock()
+	for seq, g := range r.segments {
+		if _, void := r.voids[seq]; void || g.end > segmentBody || len(g.tombs) > 0 || g.half || g.broken {
+			continue
+		}
+		var was *snapshotSegment
+		if r.snap != nil {
+			was = r.snap.segments[seq]
+		}
+		switch {
+		case was == nil:
+			g.f.Close()
+			delete(s.segments, seq)
+			s.doomed = append(s.doomed, g.number) // until then its label is of use
+		case !was.sealed && !r.guess && len(s.spares) < wantSpares:
+			g.sealed = false
+			s.spares = append(s.spares, g)
+			delete(s.segments, seq)
+		}
+	}
+}
+
+// checkBodies removes body files that no message has. If anything was damaged
+// they are put aside instead.
+func (r *recovery) checkBodies() {
+	s := r.s
+	for _, name := range r.bodies {
+		if s.loader.stopped() {
+			return
+		}
+		path := filepath.Join(s.dir, "bodies", name)
+		number, ok := fileNumber(name, ".body")
+		switch {
+		case !ok:
+			r.foreign(path)
+		case r.wanted[number]:
+		case r.damage.Load():
+			r.foreign(path)
+		default:
+			s.removeBody(bodyFile{number: number})
+		}
+	}
+}
