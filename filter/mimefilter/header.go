@@ -33,16 +33,23 @@ func (h *header) add(line []byte) {
 	if colon < 0 || colon > longest+10 {
 		return
 	}
-	name := strings.ToLower(strings.TrimRight(string(line[:colon]), " \t"))
-	switch name {
-	case "content-type", "content-disposition", "content-transfer-encoding":
-		h.field = name
-		h.value = append(h.value[:0], line[colon+1:]...)
+	name := bytes.TrimRight(line[:colon], " \t")
+	for _, known := range fields {
+		if len(name) == len(known) && strings.EqualFold(string(name), known) {
+			h.field = known
+			h.value = append(h.value[:0], line[colon+1:]...)
+		}
 	}
 }
 
+// fields are those that matter.
+var fields = [...]string{"content-type", "content-disposition", "content-transfer-encoding"}
+
 // endField ends the present field.
 func (h *header) endField() {
+	if h.field == "" {
+		return
+	}
 	value := string(h.value)
 	switch h.field {
 	case "content-type":
