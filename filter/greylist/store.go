@@ -127,10 +127,10 @@ func (s *Store) Update(ctx context.Context, key string, f func(filter.GreyRecord
 	if err := s.usable(); err != nil {
 		return err
 	}
-	u := &update{key: []byte(key), f: f, done: make(chan error, 1)}
-	if same, err := s.look(u); same || err != nil {
+	if same, err := s.look([]byte(key), f); same || err != nil {
 		return err
 	}
+	u := &update{key: []byte(key), f: f, done: make(chan error, 1)}
 	select {
 	case s.pending <- u:
 	case <-s.closing:
@@ -167,11 +167,11 @@ func (s *Store) usable() error {
 }
 
 // look reads a record, and reports whether an update would leave it as it is.
-func (s *Store) look(u *update) (same bool, err error) {
+func (s *Store) look(key []byte, f func(filter.GreyRecord) filter.GreyRecord) (same bool, err error) {
 	err = s.guard(func() error {
 		return s.db.View(func(tx *bbolt.Tx) error {
-			old := decode(tx.Bucket(bucket).Get(u.key))
-			same = bytes.Equal(encode(old), encode(u.f(old)))
+			old := decode(tx.Bucket(bucket).Get(key))
+			same = encode(old) == encode(f(old))
 			return nil
 		})
 	})
@@ -256,7 +256,7 @@ func (s *Store) apply(b *bbolt.Bucket, u *update, others int64) (added int64, er
 	was := b.Get(u.key)
 	old := decode(was)
 	record := encode(u.f(old))
-	if bytes.Equal(encode(old), record) {
+	if encode(old) == record {
 		return 0, nil
 	}
 	if was == nil {
@@ -265,7 +265,7 @@ func (s *Store) apply(b *bbolt.Bucket, u *update, others int64) (added int64, er
 		}
 		added = 1
 	}
-	return added, b.Put(u.key, record)
+	return added, b.Put(u.key, record[:])
 }
 
 // sweep removes what has expired among the next records.
@@ -334,14 +334,13 @@ func guard(f func() error) (err error) {
 // expires, in seconds, and whether it has passed.
 const recordSize = 8 + 8 + 1
 
-func encode(r filter.GreyRecord) []byte {
-	b := make([]byte, 0, recordSize)
-	b = binary.BigEndian.AppendUint64(b, uint64(r.First.Unix()))
-	b = binary.BigEndian.AppendUint64(b, uint64(r.Expires.Unix()))
+func encode(r filter.GreyRecord) (b [recordSize]byte) {
+	binary.BigEndian.PutUint64(b[:], uint64(r.First.Unix()))
+	binary.BigEndian.PutUint64(b[8:], uint64(r.Expires.Unix()))
 	if r.Passed {
-		return append(b, 1)
+		b[16] = 1
 	}
-	return append(b, 0)
+	return b
 }
 
 // decode reads a record. What is none is the zero GreyRecord.

@@ -173,29 +173,53 @@ func (d *Reader) Each(f func(key, value []byte) bool) error {
 // File is a database in a file.
 type File struct {
 	*Reader
-	f *os.File
+	f    *os.File // nil: it is mapped
+	data mapped
 }
 
-// Open opens the database in a file.
+// Open opens the database in a file. Where the system lets it, the file is
+// mapped into memory.
 func Open(name string) (*File, error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, err
 	}
-	st, err := f.Stat()
-	if err == nil && !st.Mode().IsRegular() {
-		err = errors.New("not a regular file")
-	}
-	var r *Reader
-	if err == nil {
-		r, err = NewReader(f, st.Size())
-	}
-	if err != nil {
-		f.Close()
+	db := &File{f: f}
+	if err := db.open(); err != nil {
+		db.Close()
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	return &File{r, f}, nil
+	return db, nil
 }
 
-// Close closes the file.
-func (f *File) Close() error { return f.f.Close() }
+func (f *File) open() error {
+	st, err := f.f.Stat()
+	switch {
+	case err != nil:
+		return err
+	case !st.Mode().IsRegular():
+		return errors.New("not a regular file")
+	}
+	var from io.ReaderAt = f.f
+	if st.Size() >= headerSize && st.Size() <= maxSize {
+		if data, err := mapFile(f.f, st.Size()); err == nil {
+			f.f.Close()
+			f.f, f.data, from = nil, data, data
+		}
+	}
+	f.Reader, err = NewReader(from, st.Size())
+	return err
+}
+
+// Close closes the file. No look-up may be running, or follow.
+func (f *File) Close() error {
+	if f.f != nil {
+		return f.f.Close()
+	}
+	data := f.data
+	f.data = nil
+	if data == nil {
+		return os.ErrClosed
+	}
+	return data.unmap()
+}
