@@ -32,7 +32,7 @@ const (
 	dropCheck  = 5 * time.Second       // and where it does
 	dropGap    = 10 * time.Millisecond // between two looks at the directory, however many come
 	dropPause  = 10 * time.Second      // after a failure
-	dropGiveUp = 36 * time.Hour   // an unfinished file of this age has no writer any more
+	dropGiveUp = 36 * time.Hour        // an unfinished file of this age has no writer any more
 )
 
 // dropPerm lets everybody put a file there, and its owner alone see the names
@@ -73,7 +73,8 @@ func (d *drop) stop() {
 // every few seconds in any case.
 func (d *drop) run(ctx context.Context) {
 	changed := make(chan struct{}, 1)
-	over, poll := d.watch(ctx, changed)
+	over, stop, poll := d.watch(changed)
+	defer stop()
 	for {
 		gap := dropGap
 		if err := d.takeAll(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, queue.ErrClosed) {
@@ -94,18 +95,17 @@ func (d *drop) run(ctx context.Context) {
 	}
 }
 
-// watch has changed told of new files. It returns what tells that this is
-// over, and how often to look nevertheless.
-func (d *drop) watch(ctx context.Context, changed chan<- struct{}) (over <-chan struct{}, poll time.Duration) {
-	if _, real := d.s.fs.(spoolfs.Disk); !real {
-		return nil, dropPoll
-	}
-	over, err := watchDir(ctx, &d.done, d.s.dropDir(), changed)
-	if err != nil {
+// watch has changed told of new files, until over is closed or stop called.
+// It says how often to look nevertheless.
+func (d *drop) watch(changed chan<- struct{}) (over <-chan struct{}, stop func(), poll time.Duration) {
+	if _, real := d.s.fs.(spoolfs.Disk); real {
+		over, stop, err := watchDir(&d.done, d.s.dropDir(), changed)
+		if err == nil {
+			return over, stop, dropCheck
+		}
 		d.s.log.Debug("queue: drop directory is not watched", "err", err)
-		return nil, dropPoll
 	}
-	return over, dropCheck
+	return nil, func() {}, dropPoll
 }
 
 // pause waits; false: ctx has ended.

@@ -1,6 +1,7 @@
 package segstore_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -43,20 +44,46 @@ func TestSubmitWhileNobodyHasTheStoreOpen(t *testing.T) {
 	}
 }
 
-func TestSubmitWhileTheStoreIsOpen(t *testing.T) {
+// Each message is there sooner than the directory is looked at without being
+// told to.
+func TestSubmissionIsTakenInAtOnce(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "queue")
-	synctest.Test(t, func(t *testing.T) {
-		s := open(t, dir, nil)
-		defer s.Close()
-		if err := segstore.Submit(ctx, dir, queue.Submission{Envelope: dropEnvelope("1"), Held: true}, strings.NewReader("x\n")); err != nil {
+	s := open(t, dir, nil)
+	defer s.Close()
+	for i := range 3 {
+		if err := segstore.Submit(ctx, dir, queue.Submission{Envelope: dropEnvelope(fmt.Sprint(i))}, strings.NewReader("x\n")); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(2 * time.Second)
-		if st := s.Stats(); st.Held != 1 {
-			t.Errorf("after two seconds: %+v", st)
+		soon, cancel := context.WithTimeout(ctx, 4*time.Second)
+		l, err := s.Lease(soon, time.Minute)
+		cancel()
+		if err != nil {
+			t.Fatalf("submission %d: %v", i, err)
 		}
-		names, _ := os.ReadDir(filepath.Join(dir, "drop"))
-		if len(names) != 0 {
+		if id := l.Entry().Envelope.EnvelopeID; id != fmt.Sprint(i) {
+			t.Errorf("got submission %s, want %d", id, i)
+		}
+		if err := l.Done(ctx, nil); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// Without word from the kernel the directory is looked at each second.
+func TestSubmissionIsFoundWithoutBeingTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := &crashfs.FS{}
+		s := open(t, "/queue", segstore.Small(disk))
+		defer s.Close()
+		time.Sleep(time.Minute)
+		if err := segstore.SubmitOn(ctx, disk, "/queue", queue.Submission{Envelope: dropEnvelope("1"), Held: true}, strings.NewReader("x\n")); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(1100 * time.Millisecond)
+		if st := s.Stats(); st.Held != 1 {
+			t.Errorf("after a second: %+v", st)
+		}
+		if names, _ := disk.ReadDir("/queue/drop"); len(names) != 0 {
 			t.Errorf("the drop directory still has %v", names)
 		}
 	})
@@ -84,11 +111,26 @@ func TestSubmitLeavesNothingWhenItFails(t *testing.T) {
 	}
 }
 
+// Everybody may put files there. Nobody but the owner may list them or remove
+// those of others; nor may anybody outside the directory's group read them,
+// whatever the submitter's umask is.
 func TestDropDirectoryHidesNamesAndKeepsOthersFiles(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "queue")
 	open(t, dir, nil).Close()
-	for name, want := range map[string]os.FileMode{"drop": os.ModeDir | os.ModeSticky | os.ModeSetgid | 0o733, "segments": os.ModeDir | 0o700, "lock": 0o600} {
-		info, err := os.Stat(filepath.Join(dir, name))
+	if err := segstore.Submit(ctx, dir, queue.Submission{Envelope: dropEnvelope("1")}, strings.NewReader("x\n")); err != nil {
+		t.Fatal(err)
+	}
+	submitted, err := filepath.Glob(filepath.Join(dir, "drop", "*.msg"))
+	if err != nil || len(submitted) != 1 {
+		t.Fatalf("submitted: %v, %v", submitted, err)
+	}
+	for name, want := range map[string]os.FileMode{
+		filepath.Join(dir, "drop"):     os.ModeDir | os.ModeSticky | os.ModeSetgid | 0o733,
+		submitted[0]:                   0o640,
+		filepath.Join(dir, "segments"): os.ModeDir | 0o700,
+		filepath.Join(dir, "lock"):     0o600,
+	} {
+		info, err := os.Stat(name)
 		if err != nil || info.Mode() != want {
 			t.Errorf("%s has mode %v, want %v (%v)", name, info.Mode(), want, err)
 		}

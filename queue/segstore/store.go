@@ -26,7 +26,9 @@ type Options struct {
 	// beyond it they are written to files at once. 0: 64 MiB.
 	Memory int64
 
-	// NoDrop leaves the drop directory alone (see [Submit]).
+	// NoDrop leaves the drop directory alone (see [Submit]). In a bubble of
+	// testing/synctest it must be set, or time stands still: the Store waits
+	// for the kernel's word of new files.
 	NoDrop bool
 
 	fs          spoolfs.FS // nil: the disk

@@ -1,7 +1,6 @@
 package segstore
 
 import (
-	"context"
 	"encoding/binary"
 	"errors"
 	"os"
@@ -10,35 +9,33 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// watchDir tells changed when a file gets a name in a directory, until ctx
-// ends or the kernel has nothing more to say. Then it closes over. What it
-// starts is waited for by running.
-func watchDir(ctx context.Context, running *sync.WaitGroup, dir string, changed chan<- struct{}) (over <-chan struct{}, err error) {
+// watchDir tells changed when a file gets a name in a directory, until stop is
+// called or the kernel has nothing more to say. Then over is closed. Running
+// waits for what it starts.
+func watchDir(running *sync.WaitGroup, dir string, changed chan<- struct{}) (over <-chan struct{}, stop func(), err error) {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
-		return nil, os.NewSyscallError("inotify_init1", err)
+		return nil, nil, os.NewSyscallError("inotify_init1", err)
 	}
-	events := os.NewFile(uintptr(fd), "inotify") // closing it ends the reading
+	events := os.NewFile(uintptr(fd), "inotify")
 	if _, err := unix.InotifyAddWatch(fd, dir, unix.IN_MOVED_TO|unix.IN_ONLYDIR); err != nil {
-		return nil, errors.Join(os.NewSyscallError("inotify_add_watch", err), events.Close())
+		return nil, nil, errors.Join(os.NewSyscallError("inotify_add_watch", err), events.Close())
 	}
-	closed := make(chan struct{})
+	ended := make(chan struct{})
 	running.Go(func() {
-		defer close(closed)
-		defer context.AfterFunc(ctx, func() { events.Close() })()
-		defer events.Close()
+		defer close(ended)
 		for buf := make([]byte, 4096); ; {
 			n, err := events.Read(buf)
-			if err != nil || n < unix.SizeofInotifyEvent || dirIsGone(buf[:n]) {
+			if err != nil || dirIsGone(buf[:n]) {
 				return
 			}
 			select {
 			case changed <- struct{}{}:
-			default: // it knows
+			default: // it is told already
 			}
 		}
 	})
-	return closed, nil
+	return ended, func() { events.Close() }, nil
 }
 
 // dirIsGone looks for the last event that a watched directory has.

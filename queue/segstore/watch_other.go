@@ -3,12 +3,11 @@
 package segstore
 
 import (
-	"context"
 	"errors"
 	"sync"
 )
 
 // watchDir cannot watch a directory here.
-func watchDir(context.Context, *sync.WaitGroup, string, chan<- struct{}) (over <-chan struct{}, err error) {
-	return nil, errors.ErrUnsupported
+func watchDir(*sync.WaitGroup, string, chan<- struct{}) (over <-chan struct{}, stop func(), err error) {
+	return nil, nil, errors.ErrUnsupported
 }

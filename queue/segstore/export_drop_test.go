@@ -1,0 +1,4 @@
+package segstore
+
+// WatchDir is what the drop directory is watched with.
+var WatchDir = watchDir
