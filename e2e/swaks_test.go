@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/pem"
 	"errors"
-	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -67,9 +66,6 @@ func play(t *testing.T, server *smtpdtest.Server, taken *smtpdtest.Recorder, run
 		}
 	}
 }
-
-// loopback is where swaks comes from.
-var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 
 func TestSwaksBehindAProxy(t *testing.T) {
 	var taken smtpdtest.Recorder

@@ -127,6 +127,24 @@ func TestDNSLists(t *testing.T) {
 	}
 }
 
+// What X-RBL-Info says (smtpd.md, 7.3).
+func TestRBLInfo(t *testing.T) {
+	for _, test := range []struct{ text, want string }{
+		{"Blocked - see x.test", "X-RBL-Info: Blocked - see x.test\n"},
+		{"[192.0.2.9] listed at x.test", "X-RBL-Info: listed at x.test\n"},
+		{"-[192.0.2.9]:listed_(twice)", "X-RBL-Info: listed??twice?\n"},
+		{"listed [192.0.2.9]", "X-RBL-Info: listed ?192.0.2.9?\n"},
+		{"x\r\nEvil: yes", "X-RBL-Info: x  Evil: yes\n"},
+		{"", ""},
+		{"-", ""},
+	} {
+		env, err := rcptOf(t, &filter.DNSLists{TagOnly: true}, peerAt("192.0.2.9"), map[string]string{"RBLSMTPD": test.text}, false)
+		if got := string(env.Header); got != test.want || err != nil {
+			t.Errorf("%q: %q, %v, want %q", test.text, got, err, test.want)
+		}
+	}
+}
+
 // rcptOf runs a session as far as a recipient.
 func rcptOf(t *testing.T, f filter.Filter, peer *sqmail.Peer, vars map[string]string, relay bool) (*sqmail.Envelope, error) {
 	t.Helper()

@@ -256,10 +256,11 @@ func (f *counter) Recipient(_ context.Context, s *filter.Session, _ *sqmail.Reci
 func TestRcptHosts(t *testing.T) {
 	rules := filter.NewList([]filter.Rule{{Text: "example.com", File: "rcpthosts", Line: 1}, {Text: ".example.ORG", File: "rcpthosts", Line: 2}})
 	for _, test := range []struct {
-		to   string
-		user string
-		line int // of the rule
-		code int
+		to      string
+		user    string
+		relayed bool // by the rules for connections
+		line    int  // of the rule
+		code    int
 	}{
 		{to: "u@example.com", line: 1, code: 250},
 		{to: "u@EXAMPLE.COM", line: 1, code: 250},
@@ -272,9 +273,11 @@ func TestRcptHosts(t *testing.T) {
 		{to: `"a@example.com"@evil.test`, code: 553},
 		{to: "a%example.com@evil.test", code: 553},
 		{to: "u@evil.test", user: "joe", code: 250},
+		{to: "u@evil.test", relayed: true, code: 250},
+		{to: "u@evil.test", code: 553},
 	} {
 		f := &filter.RcptHosts{Domains: rules}
-		s := &filter.Session{Peer: &sqmail.Peer{User: test.user}}
+		s := &filter.Session{Peer: &sqmail.Peer{User: test.user}, Relayed: test.relayed}
 		to, err := sqmail.ParsePath(test.to)
 		if err != nil {
 			t.Fatal(err)

@@ -71,6 +71,10 @@ func TestBadHello(t *testing.T) {
 		{mode: ".", hello: "localhost", relay: true},
 
 		{mode: "=", hello: "h.example.org", want: "="}, // the reverse name is not known
+		{mode: "=", hello: "unknown"},
+		{mode: "=", silent: true, want: "no greeting"},
+		{mode: "", host: "h.example.org", hello: "localhost", want: "localhost"},
+		{mode: "", host: "h.example.org", hello: "x.example.org"},
 		{mode: "=", host: "h.example.org", hello: "exempt.test"},
 		{mode: "!", host: "h.example.org", hello: "localhost"},
 		{mode: "!", host: "h.example.org", want: "empty greeting"},
@@ -110,6 +114,31 @@ func TestBadHello(t *testing.T) {
 		}
 		if got != test.want || (err != nil) != (test.want != "") {
 			t.Errorf("HELOCHECK %q, %q from %q: refused by %q (%v), want %q", test.mode, test.hello, test.host, got, err, test.want)
+		}
+	}
+}
+
+// A new HELO or EHLO is judged from scratch, and an empty name is held against
+// the patterns like any other.
+func TestHelloIsJudgedAnew(t *testing.T) {
+	f := filter.NewBadHello(rulesOf("*", "!*.example.org", "gone.test!"))
+	f.Mode, f.Resolver = filter.HelloMode{Address: true}, &zone{addrs: map[string]bool{"h.example.org": true}}
+	peer := &sqmail.Peer{}
+	begun, _ := (&filter.Chain{Filters: []filter.Filter{f}}).BeginSession(t.Context(), peer)
+	p := begun.(*filter.Policy)
+	for _, test := range []struct {
+		hello string
+		code  int
+	}{{"", 550}, {"h.example.org", 250}, {"none.example.org", 550}, {"h.example.org", 250}, {"other.test", 550}, {"gone.test", 250}, {"", 550}} {
+		peer.Hello = test.hello
+		if err := p.CheckHello(t.Context(), peer); err != nil {
+			t.Fatal(err)
+		}
+		env := new(sqmail.Envelope)
+		p.CheckReversePath(t.Context(), peer, env)
+		err := p.CheckRecipient(t.Context(), peer, env, new(sqmail.Recipient))
+		if got := sqmail.ReplyFor(err).Code; got != test.code {
+			t.Errorf("%q: %d, want %d", test.hello, got, test.code)
 		}
 	}
 }

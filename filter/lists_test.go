@@ -151,6 +151,15 @@ func TestBadMailFrom(t *testing.T) {
 		{"a@hotmail.com", "gmx.de", false, 4},
 		{"a@hotmail.com", "evilhotmail.com", false, 4},
 		{"x@evilaol.com", "mx.aol.com", false, 5},
+
+		// The details of the table of markers.
+		{"x@foo.org", "aol.com", false, 5},
+		{"x@foo.org", "evilaol.com", false, 0},
+		{"x@deep.mx1.mail.aol.com", "mx1.mail.aol.com", false, 0},
+		{"x@foo.org", "mx1.mail.aol.com", true, 5}, // relay clients too, but for "+"
+		{"a@HOTMAIL.com", "HotMail.com", false, 0},
+		{"a@sub.hotmail.com", "h.test", false, 0}, // an entry is its domain alone
+		{"BOSS@spam.example", "", false, 0},
 	} {
 		f := filter.NewBadMailFrom(list, "")
 		s := &filter.Session{

@@ -7,6 +7,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"errors"
+	"fmt"
 	"net/netip"
 	"path/filepath"
 	"strings"
@@ -129,6 +130,34 @@ func TestMailFromRules(t *testing.T) {
 		f := &filter.LocalSender{Check: filter.SenderByRules, Rules: db}
 		if ok, _ := allowed(t, f, &filter.Session{Peer: peer, Relayed: true}, test.from); ok != test.ok {
 			t.Errorf("%q, %+v from %s: %v", test.rules, peer, test.from, ok)
+		}
+	}
+}
+
+// The keys of filter.md, 6.2, in their order: each decides as soon as those
+// before it are gone.
+func TestKeysOfMailFromRulesInOrder(t *testing.T) {
+	for _, test := range []struct {
+		peer sqmail.Peer
+		keys []string
+	}{
+		{sqmail.Peer{User: "Joe", Name: "A.b.Test", Remote: netip.MustParseAddrPort("192.0.2.9:1")},
+			[]string{"joe", "joe@192.0.2.9", "joe@=a.b.test", "192.0.2.9", "=a.b.test", "192.0.2.", "192.0.", "192.", "=.b.test", "=.test", "="}},
+		{sqmail.Peer{Name: "h.test", Remote: netip.MustParseAddrPort("[2001:db8::9]:1")},
+			[]string{"2001:db8::9", "=h.test", "2001:db8::", "2001:db8:", "2001:", "=.test", "="}},
+	} {
+		db := filter.Keys{}
+		for i, key := range test.keys {
+			db[key] = fmt.Appendf(nil, "+@d%d.test", i)
+		}
+		for i, key := range test.keys {
+			for j := range test.keys {
+				f := &filter.LocalSender{Check: filter.SenderByRules, Rules: db}
+				if ok, _ := allowed(t, f, &filter.Session{Peer: &test.peer, Relayed: true}, fmt.Sprintf("x@d%d.test", j)); ok != (i == j) {
+					t.Errorf("%q comes first: x@d%d.test is allowed: %v", key, j, ok)
+				}
+			}
+			delete(db, key)
 		}
 	}
 }

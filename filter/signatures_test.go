@@ -116,6 +116,23 @@ func TestSignaturesOfStrangersAlone(t *testing.T) {
 	}
 }
 
+// TestSignaturesForgetEachMessage: what stands at the end of one message says
+// nothing of the next one.
+func TestSignaturesForgetEachMessage(t *testing.T) {
+	s := &filter.Session{Peer: &sqmail.Peer{}}
+	for _, f := range []filter.BodyFilter{
+		&filter.BadMIMEType{Types: filter.KeysOf("TVqQAAMAA"), Blanks: true},
+		&filter.BadLoaderType{Types: filter.KeysOf("Mi5kb"), First: 'M'},
+	} {
+		for i, message := range []string{base64Header + "\n\nTVqQAAMAAAAEMi5kb\n", "TVqQAAMAA\nMi5kb a b\n", base64Header + "\n", "\nTVqQAAMAAAAE Mi5kb\n"} {
+			v, err := scan(t, f, s, message, 100)
+			if bad := v.Action == sqmail.ActionReject; bad != (i == 0) || err != nil {
+				t.Errorf("%s: message %d: %+v, %v", f.Name(), i, v, err)
+			}
+		}
+	}
+}
+
 // brokenDB is a database that cannot be read.
 type brokenDB struct{}
 

@@ -64,6 +64,13 @@ func TestSPFModes(t *testing.T) {
 				t.Errorf("mode %d: evaluated %d times for three recipients", mode, len(c.asked))
 			}
 			fields := strings.Count(string(env.Header), "Received-SPF: ")
+			word := result // unless nobody knows it
+			if result == "nonsense" {
+				word = "temperror"
+			}
+			if err == nil && mode > 0 && !strings.HasPrefix(string(env.Header), "Received-SPF: "+word+" (") {
+				t.Errorf("mode %d, %s: header %q", mode, result, env.Header)
+			}
 			if err == nil && fields != min(mode, 1) {
 				t.Errorf("mode %d, %s: header %q", mode, result, env.Header)
 			}
