@@ -20,24 +20,30 @@ type body struct {
 
 // scanning is one filter's scanner at work.
 type scanning struct {
-	name string
-	s    Scanner
-	err  error // of Write; it decides at the end
-	took time.Duration
+	name     string
+	s        Scanner // nil: the filter does not look at this message
+	err      error   // of Write; it decides at the end
+	took     time.Duration
+	question string // to an OutsideFilter
 }
 
 func newBody(ctx context.Context, p *Policy, src io.Reader) io.Reader {
-	b := &body{ctx: ctx, p: p, src: src}
+	b := &body{ctx: p.rec.in(ctx), p: p, src: src}
 	for _, f := range p.chain.Filters {
 		g, ok := f.(BodyFilter)
 		if !ok {
 			continue
 		}
-		s, err := g.Body(ctx, &p.s)
-		if s == nil && err == nil {
-			continue
+		sc := scanning{name: f.Name()}
+		if p.rec != nil {
+			sc.question = p.question(f, "body", "")
 		}
-		b.scanning = append(b.scanning, scanning{name: f.Name(), s: s, err: err})
+		if replays := p.rec != nil && p.rec.replay && sc.question != ""; !replays {
+			sc.s, sc.err = g.Body(b.ctx, &p.s)
+		}
+		if sc.s != nil || sc.err != nil || sc.question != "" {
+			b.scanning = append(b.scanning, sc)
+		}
 	}
 	if len(b.scanning) == 0 {
 		return src
@@ -64,7 +70,7 @@ func (b *body) Read(buf []byte) (int, error) {
 func (b *body) show(chunk []byte) {
 	for i := range b.scanning {
 		s := &b.scanning[i]
-		if s.err != nil {
+		if s.err != nil || s.s == nil {
 			continue
 		}
 		start := time.Now()
@@ -75,14 +81,11 @@ func (b *body) show(chunk []byte) {
 
 // end collects the verdicts. It returns io.EOF if all let the message pass.
 func (b *body) end() error {
+	defer func() { b.p.rec.flush(b.p.s.Peer.Trace, false) }()
 	for i := range b.scanning {
 		s := &b.scanning[i]
 		start := time.Now()
-		var v sqmail.Verdict
-		err := s.err
-		if err == nil {
-			v, err = s.s.End()
-		}
+		v, err := b.verdict(s)
 		v.Stage, v.Filter, v.Took = "body", s.name, s.took+time.Since(start)
 		done, err := b.p.settle(b.ctx, v, err)
 		if err != nil {
@@ -93,6 +96,19 @@ func (b *body) end() error {
 		}
 	}
 	return io.EOF
+}
+
+// verdict is what one scanner says, or has said.
+func (b *body) verdict(s *scanning) (v sqmail.Verdict, err error) {
+	if rec := b.p.rec; s.question != "" && rec != nil && rec.replay {
+		return b.p.replayed(s.question), nil
+	}
+	if err = s.err; err == nil && s.s != nil {
+		v, err = s.s.End()
+	}
+	v, err = b.p.judged(v, err)
+	b.p.record(s.question, v)
+	return v, err
 }
 
 // Close frees the scanners.

@@ -6,6 +6,8 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"strconv"
+	"sync"
 	"time"
 
 	"github.com/sqmail/sqmail"
@@ -24,6 +26,8 @@ type Chain struct {
 	// Log gets one event for each verdict that refuses, and at level debug for
 	// each that rests on a rule. Nil: discarded.
 	Log *slog.Logger
+
+	texts sync.Map // of OnceInChain
 }
 
 // CheckRecipient refuses: a Chain is asked through BeginSession. It is there to
@@ -36,7 +40,17 @@ func (c *Chain) CheckRecipient(context.Context, *sqmail.Peer, *sqmail.Envelope, 
 func (c *Chain) BeginSession(ctx context.Context, peer *sqmail.Peer) (interface {
 	CheckRecipient(ctx context.Context, peer *sqmail.Peer, env *sqmail.Envelope, to *sqmail.Recipient) error
 }, error) {
-	p := &Policy{chain: c, s: Session{Peer: peer}}
+	p := &Policy{chain: c, s: Session{Peer: peer, chain: c}}
+	if peer.Trace != nil {
+		p.rec = new(recorder)
+		p.s.rec = p.rec
+		p.verdict = slices.Clone(peer.Trace.Present().Verdicts) // of the connection's rules
+	}
+	return c.begin(ctx, p)
+}
+
+// begin lets a session begin.
+func (c *Chain) begin(ctx context.Context, p *Policy) (*Policy, error) {
 	if c.NewSession != nil {
 		if err := c.NewSession(ctx, &p.s); err != nil {
 			return nil, err
@@ -52,6 +66,8 @@ type Policy struct {
 	s       Session
 	verdict []sqmail.Verdict // of the stages before the transaction
 	answer  sqmail.Verdict   // the last one that refused
+	rec     *recorder        // nil: nobody wants to know
+	more    int              // verdicts that the envelope has no room for
 
 	observe func(sqmail.Verdict) // of Explain: is shown every verdict, and nothing waits
 }
@@ -65,7 +81,7 @@ func (p *Policy) Refusal() sqmail.Verdict { return p.answer }
 
 // CheckConnect asks the filters that look at connections.
 func (p *Policy) CheckConnect(ctx context.Context, _ *sqmail.Peer) error {
-	return p.ask(ctx, "connect", func(f Filter) (sqmail.Verdict, error, bool) {
+	return p.ask(ctx, "connect", "", func(ctx context.Context, f Filter) (sqmail.Verdict, error, bool) {
 		g, ok := f.(ConnectFilter)
 		if !ok {
 			return sqmail.Verdict{}, nil, false
@@ -80,7 +96,7 @@ func (p *Policy) CheckHello(ctx context.Context, _ *sqmail.Peer) error {
 	p.s.begin(nil)
 	p.s.greeted = true
 	p.verdict = slices.DeleteFunc(p.verdict, func(v sqmail.Verdict) bool { return v.Stage == "hello" })
-	return p.ask(ctx, "hello", func(f Filter) (sqmail.Verdict, error, bool) {
+	return p.ask(ctx, "hello", "", func(ctx context.Context, f Filter) (sqmail.Verdict, error, bool) {
 		g, ok := f.(HelloFilter)
 		if !ok {
 			return sqmail.Verdict{}, nil, false
@@ -93,13 +109,16 @@ func (p *Policy) CheckHello(ctx context.Context, _ *sqmail.Peer) error {
 // CheckReversePath asks the filters that look at reverse-paths.
 func (p *Policy) CheckReversePath(ctx context.Context, _ *sqmail.Peer, env *sqmail.Envelope) error {
 	p.s.begin(env)
+	if t := p.s.Peer.Trace; t != nil {
+		t.Unknown = p.s.Unknown
+	}
 	for _, v := range p.verdict {
 		env.Verdicts = append(env.Verdicts, v)
 		if v.Action == sqmail.ActionTag {
 			env.Header = append(env.Header, v.Header...)
 		}
 	}
-	return p.ask(ctx, "reverse-path", func(f Filter) (sqmail.Verdict, error, bool) {
+	return p.ask(ctx, "reverse-path", "", func(ctx context.Context, f Filter) (sqmail.Verdict, error, bool) {
 		g, ok := f.(ReversePathFilter)
 		if !ok {
 			return sqmail.Verdict{}, nil, false
@@ -113,7 +132,7 @@ func (p *Policy) CheckReversePath(ctx context.Context, _ *sqmail.Peer, env *sqma
 func (p *Policy) CheckRecipient(ctx context.Context, _ *sqmail.Peer, env *sqmail.Envelope, to *sqmail.Recipient) error {
 	p.s.Envelope = env
 	p.s.Recipients++
-	return p.ask(ctx, "recipient", func(f Filter) (sqmail.Verdict, error, bool) {
+	return p.ask(ctx, "recipient", to.Path.String(), func(ctx context.Context, f Filter) (sqmail.Verdict, error, bool) {
 		g, ok := f.(RecipientFilter)
 		if !ok {
 			return sqmail.Verdict{}, nil, false
@@ -126,7 +145,7 @@ func (p *Policy) CheckRecipient(ctx context.Context, _ *sqmail.Peer, env *sqmail
 // CheckData asks the filters that look at whole envelopes.
 func (p *Policy) CheckData(ctx context.Context, _ *sqmail.Peer, env *sqmail.Envelope) error {
 	p.s.Envelope = env
-	return p.ask(ctx, "data", func(f Filter) (sqmail.Verdict, error, bool) {
+	return p.ask(ctx, "data", "", func(ctx context.Context, f Filter) (sqmail.Verdict, error, bool) {
 		g, ok := f.(DataFilter)
 		if !ok {
 			return sqmail.Verdict{}, nil, false
@@ -137,14 +156,14 @@ func (p *Policy) CheckData(ctx context.Context, _ *sqmail.Peer, env *sqmail.Enve
 }
 
 // ask asks each filter until one refuses or accepts.
-func (p *Policy) ask(ctx context.Context, stage string, call func(Filter) (sqmail.Verdict, error, bool)) error {
+func (p *Policy) ask(ctx context.Context, stage, input string, call func(context.Context, Filter) (sqmail.Verdict, error, bool)) error {
+	defer func() { p.rec.flush(p.s.Peer.Trace, stage == "connect" || stage == "hello") }()
+	recording := p.rec.in(ctx)
 	for _, f := range p.chain.Filters {
-		start := time.Now()
-		v, err, asked := call(f)
+		v, err, asked := p.askOne(recording, f, stage, input, call)
 		if !asked {
 			continue
 		}
-		v.Stage, v.Filter, v.Took = stage, f.Name(), time.Since(start)
 		if done, err := p.settle(ctx, v, err); done || err != nil {
 			return err
 		}
@@ -152,10 +171,56 @@ func (p *Policy) ask(ctx context.Context, stage string, call func(Filter) (sqmai
 	return nil
 }
 
+// askOne asks one filter, or recalls what it has said.
+func (p *Policy) askOne(ctx context.Context, f Filter, stage, input string, call func(context.Context, Filter) (sqmail.Verdict, error, bool)) (v sqmail.Verdict, err error, asked bool) {
+	question := ""
+	if p.rec != nil && at(f, stage) {
+		question = p.question(f, stage, input)
+	}
+	start := time.Now()
+	if question != "" && p.rec.replay {
+		v, asked = p.replayed(question), true
+	} else if v, err, asked = call(ctx, f); asked {
+		v, err = p.judged(v, err)
+		p.record(question, v)
+	}
+	v.Stage, v.Filter, v.Took = stage, f.Name(), time.Since(start)
+	return v, err, asked
+}
+
+// at reports whether a filter is asked at a stage.
+func at(f Filter, stage string) (asked bool) {
+	switch stage {
+	case "connect":
+		_, asked = f.(ConnectFilter)
+	case "hello":
+		_, asked = f.(HelloFilter)
+	case "reverse-path":
+		_, asked = f.(ReversePathFilter)
+	case "recipient":
+		_, asked = f.(RecipientFilter)
+	case "data":
+		_, asked = f.(DataFilter)
+	}
+	return asked
+}
+
+// judged makes the verdict of an error. In a replay what is not known lets the
+// matter go on.
+func (p *Policy) judged(v sqmail.Verdict, err error) (sqmail.Verdict, error) {
+	switch {
+	case err == nil:
+		return v, nil
+	case p.rec != nil && p.rec.replay && errors.Is(err, ErrNotRecorded):
+		return sqmail.Verdict{Rule: notRecorded, Input: err.Error()}, nil
+	}
+	v.Action, v.Reply = actionFor(err), sqmail.ReplyFor(err)
+	return v, err
+}
+
 // settle acts on one verdict; done means that no further filter is asked.
 func (p *Policy) settle(ctx context.Context, v sqmail.Verdict, err error) (done bool, _ error) {
 	if err != nil {
-		v.Action, v.Reply = actionFor(err), sqmail.ReplyFor(err)
 		err = &sqmail.Error{Op: v.Filter, Class: v.Reply.Class(), Reply: v.Reply, Err: err}
 	} else {
 		err = v.Err()
@@ -195,16 +260,13 @@ func (p *Policy) note(ctx context.Context, v sqmail.Verdict, err error) {
 	if v.Action == sqmail.ActionPass && v.Rule == "" {
 		return
 	}
-	if p.s.Envelope != nil {
-		p.s.Envelope.Verdicts = append(p.s.Envelope.Verdicts, v)
-	} else {
-		p.verdict = append(p.verdict, v)
-	}
+	p.s.Peer.Trace.Add(v)
+	p.keep(v)
 	level := slog.LevelInfo
 	if v.Action < sqmail.ActionDefer {
 		level = slog.LevelDebug
 	}
-	if p.chain.Log == nil || !p.chain.Log.Enabled(ctx, level) {
+	if p.chain.Log == nil || p.s.dry || !p.chain.Log.Enabled(ctx, level) {
 		return
 	}
 	attrs := []slog.Attr{
@@ -218,6 +280,25 @@ func (p *Policy) note(ctx context.Context, v sqmail.Verdict, err error) {
 		attrs = append(attrs, slog.Any("err", cause))
 	}
 	p.chain.Log.LogAttrs(ctx, level, "verdict", attrs...)
+}
+
+// maxVerdicts is how many verdicts go with a message.
+const maxVerdicts = 100
+
+// keep keeps a verdict with the message, or for the next one. There is room for
+// so many; the last one counts those that there is no room for.
+func (p *Policy) keep(v sqmail.Verdict) {
+	list := &p.verdict
+	if p.s.Envelope != nil {
+		list = &p.s.Envelope.Verdicts
+	}
+	if len(*list) < maxVerdicts {
+		p.more = 0
+		*list = append(*list, v)
+		return
+	}
+	p.more++
+	(*list)[maxVerdicts-1] = sqmail.Verdict{Stage: "end", Filter: "trace", Rule: "further verdicts: " + strconv.Itoa(p.more+1)}
 }
 
 // wait waits, or ends with ctx.

@@ -1,6 +1,10 @@
 package filter
 
-import "context"
+import (
+	"context"
+	"fmt"
+	"hash/fnv"
+)
 
 // Database holds the keys that a filter looks up. A cdb fits. It is used
 // concurrently; an error is a deferral.
@@ -11,6 +15,32 @@ type Database interface {
 
 // Keys is a small [Database] in memory.
 type Keys map[string][]byte
+
+// sum tells databases with different keys apart.
+func (db Keys) sum() uint64 {
+	var sum uint64
+	for key, value := range db {
+		h := fnv.New64a()
+		h.Write([]byte(key))
+		h.Write([]byte{0})
+		h.Write(value)
+		sum ^= h.Sum64()
+	}
+	return sum
+}
+
+// signaturesOf names the database of a filter.
+func (s *Session) signaturesOf(f Filter, db Database) string {
+	return s.OnceInChain(f, func() string {
+		switch db := db.(type) {
+		case Keys:
+			return fmt.Sprintf("%d signatures, %x", len(db), db.sum())
+		case *CDB:
+			return "signatures in " + db.Path
+		}
+		return fmt.Sprintf("signatures of %T", db)
+	})
+}
 
 // KeysOf returns a [Database] of keys without values.
 func KeysOf(keys ...string) Keys {

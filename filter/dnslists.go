@@ -1,6 +1,7 @@
 package filter
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/netip"
@@ -142,8 +143,8 @@ func (f *DNSLists) judge(ctx context.Context, s *Session) (sqmail.Verdict, error
 		if f.Resolver == nil {
 			return sqmail.Verdict{}, errNoResolver
 		}
-		v := f.ask(ctx, addr)
-		if err := ctx.Err(); err != nil {
+		v, err := f.ask(ctx, addr)
+		if err := cmp.Or(ctx.Err(), err); err != nil {
 			return sqmail.Verdict{}, err
 		}
 		v.Input = addr.String()
@@ -183,8 +184,9 @@ type answer struct {
 	err    error
 }
 
-// ask asks all lists, and goes by the first that has the address.
-func (f *DNSLists) ask(ctx context.Context, addr netip.Addr) sqmail.Verdict {
+// ask asks all lists, and goes by the first that has the address. The error is
+// that of a replay.
+func (f *DNSLists) ask(ctx context.Context, addr netip.Addr) (sqmail.Verdict, error) {
 	timeout := f.Timeout
 	if timeout <= 0 {
 		timeout = defaultListTime
@@ -209,12 +211,16 @@ func (f *DNSLists) ask(ctx context.Context, addr netip.Addr) sqmail.Verdict {
 		}()
 	}
 	for i, list := range f.Lists {
-		if v, decided := f.verdict(list, <-answers[i]); decided {
+		a := <-answers[i]
+		if errors.Is(a.err, ErrNotRecorded) {
+			return sqmail.Verdict{}, a.err
+		}
+		if v, decided := f.verdict(list, a); decided {
 			v.File, v.Line = list.File, list.Line
-			return v
+			return v, nil
 		}
 	}
-	return sqmail.Verdict{}
+	return sqmail.Verdict{}, nil
 }
 
 // verdict is what an answer of a list means.

@@ -1,6 +1,7 @@
 package filter
 
 import (
+	"hash/fnv"
 	"strings"
 
 	"github.com/sqmail/sqmail/internal/wildmat"
@@ -43,6 +44,19 @@ func NewPatterns(rules []Rule) *Patterns {
 	}
 	p.addresses, p.texts = addresses.Set(), texts.Set()
 	return p
+}
+
+// Sum tells lists of different patterns apart.
+func (p *Patterns) Sum() uint64 {
+	if p == nil {
+		return 0
+	}
+	h := fnv.New64a()
+	for _, r := range p.rules {
+		h.Write([]byte(r.Text))
+		h.Write([]byte{'\n'})
+	}
+	return h.Sum64()
 }
 
 // Malformed returns the rules whose patterns are not well formed.

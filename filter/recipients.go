@@ -2,7 +2,10 @@ package filter
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/sqmail/sqmail"
@@ -156,7 +159,7 @@ func (f *Recipients) ask(ctx context.Context, s *Session, r *RecipientRule, to s
 	if r.Source == nil {
 		return false, fmt.Errorf("filter: recipients: %q has no source", r.Text)
 	}
-	known, err := r.Source.HasMailbox(ctx, s, to)
+	known, err := r.has(ctx, s, to)
 	if known || err != nil {
 		return known && err == nil, err
 	}
@@ -169,8 +172,30 @@ func (f *Recipients) ask(ctx context.Context, s *Session, r *RecipientRule, to s
 	if end < 0 || end == len(local)-1 {
 		return false, nil // there is nothing behind the break
 	}
-	known, err = r.Source.HasMailbox(ctx, s, sqmail.PathOf(local[:end+1]+"@"+to.Domain))
+	known, err = r.has(ctx, s, sqmail.PathOf(local[:end+1]+"@"+to.Domain))
 	return known && err == nil, err
+}
+
+// has asks the source of a rule. What a program says is recorded; databases are
+// rules.
+func (r *RecipientRule) has(ctx context.Context, s *Session, to sqmail.Path) (known bool, err error) {
+	switch r.Source.(type) {
+	case *UserDatabase, *Assignments:
+		return r.Source.HasMailbox(ctx, s, to)
+	}
+	asked := false
+	a, failed := recall(ctx, fmt.Sprintf("mailbox %s, %s", to, r.Text), func() sqmail.Answer {
+		asked = true
+		known, err = r.Source.HasMailbox(ctx, s, to)
+		return sqmail.Answer{Data: []string{strconv.FormatBool(known)}, Err: answerError(err)}
+	})
+	switch {
+	case asked:
+		return known, err
+	case failed == nil && a.Err != "":
+		failed = errors.New(a.Err)
+	}
+	return slices.Equal(a.Data, []string{"true"}), failed
 }
 
 // withText adds what an administrator wants to be said to a reply's text.

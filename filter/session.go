@@ -35,6 +35,9 @@ type Session struct {
 	memo    map[any]memo
 	lasting map[any]memo
 	greeted bool
+	dry     bool      // see DryRun
+	rec     *recorder // the Policy's
+	chain   *Chain
 }
 
 // RelayClient reports whether the session may send to any domain: because its
@@ -60,7 +63,25 @@ func (s *Session) Once(key any, f func() (sqmail.Verdict, error)) (sqmail.Verdic
 // OnceInSession is Once for what does not change while the session lasts, such
 // as what is known of the client's address.
 func (s *Session) OnceInSession(key any, f func() (sqmail.Verdict, error)) (sqmail.Verdict, error) {
-	return once(&s.lasting, key, f)
+	return once(&s.lasting, key, func() (sqmail.Verdict, error) {
+		s.rec.flush(s.Peer.Trace, false)
+		defer func() { s.rec.flush(s.Peer.Trace, true) }()
+		return f()
+	})
+}
+
+// OnceInChain returns what f returned when it was first called with key in the
+// life of the Chain: for what an [OutsideFilter] says of rules that do not
+// change.
+func (s *Session) OnceInChain(key any, f func() string) string {
+	if s.chain == nil {
+		return f()
+	}
+	text, known := s.chain.texts.Load(key)
+	if !known {
+		text, _ = s.chain.texts.LoadOrStore(key, f())
+	}
+	return text.(string)
 }
 
 func once(kept *map[any]memo, key any, f func() (sqmail.Verdict, error)) (sqmail.Verdict, error) {

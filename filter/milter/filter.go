@@ -15,7 +15,8 @@ import (
 
 // Filter asks one milter. It keeps a connection for each session until the
 // context of its calls ends, which therefore must be that of the session. A
-// Filter is used by its pointer.
+// Filter is used by its pointer. In a dry run of the session it says whom it
+// would ask, and asks nobody.
 type Filter struct {
 	// Label names the filter in the trace. "": "milter".
 	Label string
@@ -60,6 +61,14 @@ type Filter struct {
 // Name returns the label.
 func (f *Filter) Name() string { return cmp.Or(f.Label, "milter") }
 
+// Asks names the milter.
+func (f *Filter) Asks(s *filter.Session) string {
+	if f.Strangers && s.RelayClient() {
+		return ""
+	}
+	return "the milter " + f.Address
+}
+
 // Connect tells the milter of a connection. A milter that cannot be reached
 // is tried again at MAIL.
 func (f *Filter) Connect(ctx context.Context, s *filter.Session) (sqmail.Verdict, error) {
@@ -68,6 +77,9 @@ func (f *Filter) Connect(ctx context.Context, s *filter.Session) (sqmail.Verdict
 
 // Hello tells the milter the hello name.
 func (f *Filter) Hello(ctx context.Context, s *filter.Session) (sqmail.Verdict, error) {
+	if s.DryRun() {
+		return f.early(ctx, s, greeted)
+	}
 	l := f.link(ctx, s)
 	l.told = min(l.told, connected)
 	if l.refusedAt == greeted {
@@ -81,6 +93,9 @@ func (f *Filter) early(ctx context.Context, s *filter.Session, stage stage) (sqm
 	if f.Strangers && s.RelayClient() {
 		return sqmail.Verdict{}, nil
 	}
+	if s.DryRun() {
+		return filter.WouldAsk(f.Asks(s)), nil
+	}
 	l := f.link(ctx, s)
 	v, err := l.reach(ctx, stage)
 	if err != nil {
@@ -91,6 +106,9 @@ func (f *Filter) early(ctx context.Context, s *filter.Session, stage stage) (sqm
 
 // ReversePath tells the milter of a reverse-path.
 func (f *Filter) ReversePath(ctx context.Context, s *filter.Session) (sqmail.Verdict, error) {
+	if s.DryRun() {
+		return f.early(ctx, s, mailed)
+	}
 	l := f.link(ctx, s)
 	l.told = min(l.told, greeted)
 	l.pass, l.failed = false, nil
@@ -113,6 +131,9 @@ func (f *Filter) ask(ctx context.Context, s *filter.Session, question func(*link
 	if f.Strangers && s.RelayClient() {
 		return sqmail.Verdict{}, nil
 	}
+	if s.DryRun() {
+		return filter.WouldAsk(f.Asks(s)), nil
+	}
 	l := f.link(ctx, s)
 	switch {
 	case l.accepted || l.pass:
@@ -129,7 +150,7 @@ func (f *Filter) ask(ctx context.Context, s *filter.Session, question func(*link
 
 // Body returns a scanner for a message.
 func (f *Filter) Body(ctx context.Context, s *filter.Session) (filter.Scanner, error) {
-	if f.Strangers && s.RelayClient() {
+	if f.Strangers && s.RelayClient() || s.DryRun() {
 		return nil, nil
 	}
 	l := f.link(ctx, s)

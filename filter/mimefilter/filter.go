@@ -3,6 +3,7 @@ package mimefilter
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"strings"
 
 	"github.com/sqmail/sqmail"
@@ -91,6 +92,17 @@ func NewPatterns(rules []filter.Rule) *filter.Patterns {
 
 // Name returns "mime".
 func (f *Filter) Name() string { return "mime" }
+
+// Asks names what is looked for: the message is nowhere recorded.
+func (f *Filter) Asks(s *filter.Session) string {
+	if f.Strangers && s.RelayClient() {
+		return ""
+	}
+	return s.OnceInChain(f, func() string {
+		return fmt.Sprintf("%d %d %d %d %d %d, names %x, types %x, parts %t", f.MaxDepth, f.MaxParts, f.MaxHeader, f.MaxFieldLines,
+			f.MaxLine, f.MaxSize, f.Names.Sum(), f.Types.Sum(), f.Part != nil)
+	})
+}
 
 // Body returns a scanner for a message.
 func (f *Filter) Body(ctx context.Context, s *filter.Session) (filter.Scanner, error) {

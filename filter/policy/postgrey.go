@@ -58,11 +58,23 @@ func (f *Postgrey) Close() error { return f.Client.Close() }
 // Name returns "postgrey".
 func (f *Postgrey) Name() string { return "postgrey" }
 
-// Recipient asks the server about a recipient.
+// Asks names the server, for strangers.
+func (f *Postgrey) Asks(s *filter.Session) string {
+	if s.RelayClient() || !s.Peer.Remote.Addr().IsValid() {
+		return ""
+	}
+	return "the policy server " + f.Client.Address
+}
+
+// Recipient asks the server about a recipient; not in a dry run, for the server
+// would remember.
 func (f *Postgrey) Recipient(ctx context.Context, s *filter.Session, to *sqmail.Recipient) (sqmail.Verdict, error) {
 	addr := s.Peer.Remote.Addr()
 	if s.RelayClient() || !addr.IsValid() {
 		return sqmail.Verdict{}, nil
+	}
+	if s.DryRun() {
+		return filter.WouldAsk(f.Asks(s)), nil
 	}
 	action, err := f.Client.Ask(ctx, question(s, to.Path))
 	switch {

@@ -55,6 +55,14 @@ type Clamd struct {
 // Name returns "clamd".
 func (f *Clamd) Name() string { return "clamd" }
 
+// Asks names the daemon.
+func (f *Clamd) Asks(s *filter.Session) string {
+	if f.Strangers && s.RelayClient() {
+		return ""
+	}
+	return "clamd at " + f.Address
+}
+
 // Body connects, and returns a scanner for a message. That clamd cannot be
 // reached is told at the end.
 func (f *Clamd) Body(ctx context.Context, s *filter.Session) (filter.Scanner, error) {

@@ -78,6 +78,14 @@ const (
 // Name returns "rspamd".
 func (f *Rspamd) Name() string { return "rspamd" }
 
+// Asks names the daemon.
+func (f *Rspamd) Asks(s *filter.Session) string {
+	if f.Strangers && s.RelayClient() {
+		return ""
+	}
+	return "rspamd at " + f.Address
+}
+
 // Body returns a scanner for a message.
 func (f *Rspamd) Body(ctx context.Context, s *filter.Session) (filter.Scanner, error) {
 	if f.Strangers && s.RelayClient() {

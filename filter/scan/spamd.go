@@ -63,6 +63,14 @@ const (
 // Name returns "spamd".
 func (f *Spamd) Name() string { return "spamd" }
 
+// Asks names the daemon.
+func (f *Spamd) Asks(s *filter.Session) string {
+	if f.Strangers && s.RelayClient() {
+		return ""
+	}
+	return "spamd at " + f.Address
+}
+
 // Body returns a scanner for a message.
 func (f *Spamd) Body(ctx context.Context, s *filter.Session) (filter.Scanner, error) {
 	if f.Strangers && s.RelayClient() {

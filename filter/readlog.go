@@ -1,0 +1,172 @@
+package filter
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"strconv"
+
+	"github.com/sqmail/sqmail"
+)
+
+// Transaction is the message of the event that holds a Trace, as the attribute
+// "trace".
+const Transaction = "transaction"
+
+// LogReader finds the traces in a log: in the lines of a slog.JSONHandler or a
+// slog.TextHandler, with whatever a logger puts in front of them. It reads as it
+// goes, and has one line in memory, of 1 MiB at most.
+type LogReader struct {
+	r *bufio.Reader
+
+	// Lines counts the lines so far, Foreign those that are no transaction,
+	// other events of ours among them, and Damaged those of transactions that
+	// cannot be read, and lines that are too long.
+	Lines, Foreign, Damaged int64
+
+	buf []byte
+}
+
+// NewLogReader returns a LogReader of a log.
+func NewLogReader(r io.Reader) *LogReader {
+	return &LogReader{r: bufio.NewReaderSize(r, 256<<10)}
+}
+
+const maxLogLine = 1 << 20
+
+// Next returns the next Trace. The error is io.EOF at the end, or that of
+// reading.
+func (l *LogReader) Next() (*sqmail.Trace, error) {
+	for {
+		line, long, err := l.line()
+		if err != nil {
+			return nil, err
+		}
+		l.Lines++
+		if long {
+			l.Damaged++
+			continue
+		}
+		t, err := parseLogLine(line)
+		switch {
+		case err != nil:
+			l.Damaged++
+		case t == nil:
+			l.Foreign++
+		default:
+			return t, nil
+		}
+	}
+}
+
+// line returns the next line. One that is too long is read past.
+func (l *LogReader) line() (line []byte, long bool, err error) {
+	l.buf = l.buf[:0]
+	for {
+		piece, err := l.r.ReadSlice('\n')
+		if err == nil && len(l.buf) == 0 && !long {
+			return piece[:len(piece)-1], false, nil // the common case is not copied
+		}
+		if long = long || len(l.buf)+len(piece) > maxLogLine; !long {
+			l.buf = append(l.buf, piece...)
+		}
+		switch {
+		case errors.Is(err, bufio.ErrBufferFull):
+			continue
+		case err == nil, err == io.EOF && (len(l.buf) > 0 || long):
+			return bytes.TrimSuffix(l.buf, []byte("\n")), long, nil
+		}
+		return nil, false, err
+	}
+}
+
+var (
+	errLogLine = errors.New("filter: a transaction that cannot be read")
+
+	jsonMark = []byte(`"msg":"` + Transaction + `"`)
+	textMark = []byte(" msg=" + Transaction + " ")
+)
+
+// parseLogLine returns the Trace of a line; nil if it has none.
+func parseLogLine(line []byte) (*sqmail.Trace, error) {
+	if bytes.Contains(line, jsonMark) {
+		return parseJSONLine(line)
+	}
+	if _, rest, found := bytes.Cut(line, textMark); found {
+		return parseTextLine(rest)
+	}
+	return nil, nil
+}
+
+func parseJSONLine(line []byte) (*sqmail.Trace, error) {
+	start := bytes.IndexByte(line, '{')
+	if start < 0 {
+		return nil, nil
+	}
+	var event struct {
+		Msg   string        `json:"msg"`
+		Trace *sqmail.Trace `json:"trace"`
+	}
+	if err := json.Unmarshal(line[start:], &event); err != nil {
+		return nil, errors.Join(errLogLine, err)
+	}
+	if event.Msg != Transaction {
+		return nil, nil
+	}
+	return validTrace(event.Trace)
+}
+
+// parseTextLine parses the attributes behind the message: key=value, the value
+// quoted as strconv.Quote does if it needs that.
+func parseTextLine(rest []byte) (*sqmail.Trace, error) {
+	for len(rest) > 0 {
+		key, value, found := bytes.Cut(bytes.TrimLeft(rest, " "), []byte("="))
+		if !found {
+			break
+		}
+		text, n, err := textValue(value)
+		if err != nil {
+			return nil, err
+		}
+		if string(key) == "trace" {
+			t := new(sqmail.Trace)
+			if err := json.Unmarshal([]byte(text), t); err != nil {
+				return nil, errors.Join(errLogLine, err)
+			}
+			return validTrace(t)
+		}
+		rest = value[n:]
+	}
+	return nil, errLogLine
+}
+
+// textValue returns the value at the start of b, and how long it is there.
+func textValue(b []byte) (text string, n int, err error) {
+	if len(b) == 0 || b[0] != '"' {
+		if n = bytes.IndexByte(b, ' '); n < 0 {
+			n = len(b)
+		}
+		return string(b[:n]), n, nil
+	}
+	quoted, err := strconv.QuotedPrefix(string(b))
+	if err == nil {
+		text, err = strconv.Unquote(quoted)
+	}
+	if err != nil {
+		err = errors.Join(errLogLine, err)
+	}
+	return text, len(quoted), err
+}
+
+// validTrace returns t if it tells of a session.
+func validTrace(t *sqmail.Trace) (*sqmail.Trace, error) {
+	if t == nil {
+		return nil, errLogLine
+	}
+	if _, _, err := factsOf(t); err != nil {
+		return nil, errors.Join(errLogLine, err)
+	}
+	return t, nil
+}
