@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
+	"os"
 	"path"
+	"runtime"
+	"sync"
 
 	"github.com/sqmail/sqmail/filter"
 	"github.com/sqmail/sqmail/internal/cdb"
@@ -15,19 +17,44 @@ import (
 // database is a cdb file that was found whole and is open: the very file that
 // was checked, whatever takes its place later. It may be used concurrently.
 type database struct {
-	*cdb.Reader
 	name string
-	file io.Closer
+
+	mu     sync.RWMutex // held for reading while a look-up uses file
+	file   cdbFile
+	closed bool
+}
+
+// cdbFile is what package cdb makes of a file.
+type cdbFile interface {
+	Get(key []byte) (value []byte, found bool, err error)
+	Each(func(key, value []byte) bool) error
+	Records() int64
+	Close() error
 }
 
 // Get looks a key up. It is an error of every look-up that the database is
 // closed, and of some that the file was damaged since: never a miss.
 func (d *database) Get(key []byte) (value []byte, found bool, err error) {
-	value, found, err = d.Reader.Get(key)
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if err = fs.ErrClosed; !d.closed {
+		value, found, err = d.file.Get(key)
+	}
 	if err != nil {
 		return nil, false, fmt.Errorf("%s: %w", d.name, err)
 	}
 	return value, found, nil
+}
+
+// Close waits for look-ups, and closes the file.
+func (d *database) Close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return nil
+	}
+	d.closed = true
+	return d.file.Close()
 }
 
 // database opens a cdb file; nil means that there is none, or that it cannot be
@@ -46,13 +73,10 @@ func (s *source) database(file string) *database {
 	}
 	if err != nil {
 		s.broken[file] = true
-		if f != nil {
-			f.Close()
-		}
 		s.fatal(file, 0, "cannot be read: %v", cause(err))
 		return nil
 	}
-	if d.Records() == 0 {
+	if d.file.Records() == 0 {
 		s.warn(file, 0, "holds no records; it may have been left by a program that failed")
 	}
 	s.checkMode(file, info.Mode(), nil)
@@ -60,20 +84,36 @@ func (s *source) database(file string) *database {
 	return d
 }
 
+// newDatabase opens the database in f, which it keeps, or closes with an error.
 func newDatabase(name string, f fs.File, info fs.FileInfo) (*database, error) {
-	at, ok := f.(io.ReaderAt)
-	if !ok {
-		text, err := readText(f, info, maxUsers)
-		if err != nil {
-			return nil, err
-		}
-		at = bytes.NewReader(text)
-	}
-	r, err := cdb.NewReader(at, info.Size())
+	file, err := cdbOf(f, info)
 	if errors.Is(err, cdb.ErrDamaged) {
 		err = errors.New("it is no cdb, or a part of one")
 	}
-	return &database{Reader: r, name: name, file: f}, err
+	if err != nil {
+		return nil, err
+	}
+	d := &database{name: name, file: file}
+	runtime.AddCleanup(d, func(f cdbFile) { f.Close() }, file) // of a Config that nobody closes
+	return d, nil
+}
+
+// inMemory is a database of a file system that is none of the system's.
+type inMemory struct{ *cdb.Reader }
+
+func (inMemory) Close() error { return nil }
+
+func cdbOf(f fs.File, info fs.FileInfo) (cdbFile, error) {
+	if file, ok := f.(*os.File); ok {
+		return cdb.OpenFile(file)
+	}
+	defer f.Close()
+	text, err := readText(f, info, maxUsers)
+	if err != nil {
+		return nil, err
+	}
+	r, err := cdb.NewReader(bytes.NewReader(text), int64(len(text)))
+	return inMemory{r}, err
 }
 
 // pair reads a list of control that a program makes a cdb of: its text, or
@@ -145,7 +185,7 @@ func (s *source) pathOf(name string) string { return path.Clean(name) }
 // close closes what was opened for a configuration that is not used.
 func (s *source) close() {
 	for _, d := range s.open {
-		d.file.Close()
+		d.Close()
 	}
 }
 
@@ -155,7 +195,7 @@ func (s *source) close() {
 func (c *Config) Close() error {
 	var errs []error
 	for _, d := range c.databases {
-		errs = append(errs, d.file.Close())
+		errs = append(errs, d.Close())
 	}
 	return errors.Join(errs...)
 }

@@ -20,6 +20,10 @@ type InitOptions struct {
 	// submission, 2465 with TLS; 2110 for POP3, 2995 with TLS.
 	HighPorts bool
 
+	// Services is the text of control/services. With it there are no rules for
+	// connections, and Host and HighPorts do not count. "": all services.
+	Services string
+
 	// Postmaster is the address, or the user, that gets the mail of postmaster,
 	// mailer-daemon and root. "": it stays in alias/Maildir.
 	Postmaster string
@@ -82,8 +86,12 @@ func (m *maker) makeHome(me string, o *InitOptions) {
 	m.certificate(me)
 	m.file("control/locals", me+"\n", 0o644)
 	m.file("control/rcpthosts", me+"\n", 0o644)
-	m.file("control/rules.smtpd", rulesText, 0o644)
-	m.file("control/services", servicesText(o), 0o644)
+	if o.Services != "" {
+		m.file("control/services", o.Services, 0o644)
+	} else {
+		m.file("control/rules.smtpd", rulesText, 0o644)
+		m.file("control/services", servicesText(o), 0o644)
+	}
 	for _, dir := range []string{"alias", "users", "ssl", "control", ""} {
 		m.do(func() error { return syncDir(m.path(dir)) })
 	}
@@ -151,9 +159,9 @@ func servicesText(o *InitOptions) string {
 		port, high     int
 		rest           string
 	}{
-		{"smtpd", "smtp", 25, 2525, ` UCSPITLS="" rules=rules.smtpd`},
-		{"sub", "submission", 587, 2587, ` UCSPITLS="!" SMTPAUTH="!"`},
-		{"smtpsd", "smtps", 465, 2465, ` SMTPAUTH="!"`},
+		{"smtpd", "smtp", 25, 2525, ` UCSPITLS="" UTF8="" rules=rules.smtpd`},
+		{"sub", "submission", 587, 2587, ` UCSPITLS="!" SMTPAUTH="!" UTF8=""`},
+		{"smtpsd", "smtps", 465, 2465, ` SMTPAUTH="!" UTF8=""`},
 		{"pop3d", "pop3", 110, 2110, ` UCSPITLS="!"`},
 		{"pop3sd", "pop3s", 995, 2995, ""},
 	} {

@@ -30,6 +30,8 @@ func (s *source) rules(file string) *Rules {
 		return nil
 	}
 	rules, err := rulesOf(name, db)
+	delete(s.open, name) // it is not looked at again
+	db.Close()
 	if err != nil {
 		s.broken[name] = true
 		s.fatal(name, 0, "%v", err)
@@ -39,12 +41,12 @@ func (s *source) rules(file string) *Rules {
 
 // rulesOf reads all records of a database of rules.
 func rulesOf(name string, db *database) (*Rules, error) {
-	if db.Records() > maxLines {
+	if db.file.Records() > maxLines {
 		return nil, fmt.Errorf("it has more than %d records", maxLines)
 	}
 	r := newRules()
 	var wrong error
-	err := db.Each(func(key, value []byte) bool {
+	err := db.file.Each(func(key, value []byte) bool {
 		var rule *Rule
 		if rule, wrong = ParseRuleRecord(key, value); wrong != nil {
 			return false

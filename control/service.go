@@ -39,6 +39,9 @@ type Service struct {
 	// tcprules makes. "": no rules.
 	RulesFile string
 
+	// ProxyFrom are the proxies in front of it (PROXYFROM); nil: none.
+	ProxyFrom []netip.Prefix
+
 	// TLS is the service's side of TLS, for implicit TLS and STARTTLS. Nil:
 	// neither is wanted.
 	TLS *tls.Config
@@ -227,6 +230,7 @@ func (s *source) services(c *Config) []*Service {
 		}
 		s.rulesOf(service, rules)
 		s.profiles(c, service)
+		service.ProxyFrom = service.profiles[nil].ProxyFrom
 		s.tls(service)
 		services = append(services, service)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -60,6 +61,10 @@ type Settings struct {
 	// (MAXRECIPIENTS).
 	MaxRecipients int
 
+	// MaxTransactions is the number of messages of a session, 0 for any
+	// (MAXTRANSACTIONS).
+	MaxTransactions int
+
 	// UTF8 says that SMTPUTF8 is offered (UTF8).
 	UTF8 bool
 
@@ -67,6 +72,11 @@ type Settings struct {
 	// Filters and programs find them there (RBLSMTPD, and what is none of ours).
 	// They are not to be changed.
 	Vars map[string]string
+
+	// ProxyFrom are the proxies whose connections begin with a PROXY header,
+	// XCLIENTFrom the hosts that may tell with XCLIENT who their client is
+	// (PROXYFROM, XCLIENTFROM). Nil: nobody.
+	ProxyFrom, XCLIENTFrom []netip.Prefix
 
 	// FilterSettings are about mail from strangers.
 	FilterSettings
@@ -85,7 +95,14 @@ var variables = map[string]func(*Settings, string) error{
 	"RELAYCLIENT":   (*Settings).setRelay,
 	"DATABYTES":     func(s *Settings, v string) (err error) { s.DataBytes, err = digits(v, 1<<40); return err },
 	"MAXRECIPIENTS": func(s *Settings, v string) error { n, err := digits(v, 1<<20); s.MaxRecipients = int(n); return err },
+	"MAXTRANSACTIONS": func(s *Settings, v string) error {
+		n, err := digits(v, 1<<20)
+		s.MaxTransactions = int(n)
+		return err
+	},
 	"UTF8":          func(s *Settings, _ string) error { s.UTF8 = true; return nil },
+	"PROXYFROM":     func(s *Settings, v string) (err error) { s.ProxyFrom, err = trustedNetworks(v); return err },
+	"XCLIENTFROM":   func(s *Settings, v string) (err error) { s.XCLIENTFrom, err = trustedNetworks(v); return err },
 	"CERTFILE":      func(s *Settings, v string) error { s.CertFile = v; return nonEmpty(v) },
 	"KEYFILE":       func(s *Settings, v string) error { s.KeyFile = v; return nil },
 	"CERTCHAINFILE": func(s *Settings, v string) error { s.ChainFile = v; return nonEmpty(v) },
@@ -93,7 +110,7 @@ var variables = map[string]func(*Settings, string) error{
 }
 
 // listenerVariables cannot depend on the client.
-var listenerVariables = []string{"CERTFILE", "KEYFILE", "CERTCHAINFILE", "CCAFILE"}
+var listenerVariables = []string{"CERTFILE", "KEYFILE", "CERTCHAINFILE", "CCAFILE", "PROXYFROM"}
 
 // laterVariables are those of s/qmail that have no effect yet.
 var laterVariables = strings.Fields(`
@@ -202,6 +219,31 @@ func (s *Settings) setRelay(v string) error {
 	}
 	s.RelayClient, s.RelaySuffix = true, v
 	return nil
+}
+
+// trustedNetworks reads networks and addresses with commas or blanks between
+// them. One of everybody is refused: whoever connects could say that he is
+// anybody.
+func trustedNetworks(v string) ([]netip.Prefix, error) {
+	words := strings.FieldsFunc(v, func(c rune) bool { return c == ',' || c == ' ' || c == '\t' })
+	if len(words) == 0 {
+		return nil, errors.New("no network is named")
+	}
+	var all []netip.Prefix
+	for _, word := range words {
+		prefix, err := netip.ParsePrefix(word)
+		if addr, aerr := netip.ParseAddr(word); aerr == nil && addr.Zone() == "" {
+			prefix, err = netip.PrefixFrom(addr.Unmap(), addr.Unmap().BitLen()), nil
+		}
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("%.60q is neither an address nor a network", word)
+		case prefix.Bits() == 0:
+			return nil, fmt.Errorf("%.60q trusts everybody", word)
+		}
+		all = append(all, prefix.Masked())
+	}
+	return all, nil
 }
 
 func digits(v string, most int64) (int64, error) {

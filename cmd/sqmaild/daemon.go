@@ -24,19 +24,16 @@ import (
 	"github.com/sqmail/sqmail/resolver"
 )
 
-// drainTime is what sessions and deliveries get to end when the daemon is
-// asked to.
+// drainTime is what sessions, and then deliveries, get to end when the daemon
+// is asked to.
 const drainTime = 20 * time.Second
-
-// retireTime is what deliveries get to end that began with a configuration
-// that is no longer in force.
-const retireTime = time.Hour
 
 // daemon is a home at work.
 type daemon struct {
-	home string
-	log  *slog.Logger
-	out  io.Writer // who hears of the listeners and that we are ready
+	home    string
+	log     *slog.Logger
+	out     io.Writer   // who hears of the listeners and that we are ready
+	classic *appendFile // of classic lines; nil: none are wanted
 
 	watcher *control.Watcher
 	dns     *resolver.Client
@@ -47,23 +44,26 @@ type daemon struct {
 
 	programs *local.Programs // nil: users' programs are not run
 
+	mu        sync.Mutex
 	listeners []*listener
+	unopened  chan struct{} // says that a listener is to be tried again
 	tasks     sync.WaitGroup
 	failed    chan error
 }
 
-// serveHome runs the daemon for a home until ctx ends. Whenever something comes
-// from reload it reads the configuration again, as it does when a file changes.
-func serveHome(ctx context.Context, home string, out io.Writer, log *slog.Logger, reload <-chan os.Signal) error {
-	d := &daemon{home: home, log: log, out: out, dns: &resolver.Client{}, failed: make(chan error, 1)}
-	d.watcher = &control.Watcher{Home: home, Log: log, Changed: func(_, c *control.Config) { d.apply(ctx, c) }}
+// serveHome runs the daemon d, whose first fields are set, until ctx ends.
+// Whenever something comes from reload it reads the configuration again, as it
+// does when a file changes.
+func serveHome(ctx context.Context, d *daemon, reload <-chan os.Signal) error {
+	d.dns, d.failed, d.unopened = &resolver.Client{}, make(chan error, 1), make(chan struct{}, 1)
+	d.watcher = &control.Watcher{Home: d.home, Log: d.log, Changed: func(_, c *control.Config) { d.apply(ctx, c) }}
 	if err := d.watcher.Reload(); err != nil {
 		return err
 	}
 	if os.Geteuid() != 0 {
 		d.programs = &local.Programs{}
 	} else {
-		log.Warn("running as root: mail for programs is deferred, for they would run as root")
+		d.log.Warn("running as root: mail for programs is deferred, for they would run as root")
 	}
 	if err := d.openQueue(d.watcher.Config()); err != nil {
 		return err
@@ -75,7 +75,7 @@ func serveHome(ctx context.Context, home string, out io.Writer, log *slog.Logger
 	if err := d.start(ctx); err != nil {
 		return errors.Join(err, d.stop())
 	}
-	fmt.Fprintln(out, "ready")
+	fmt.Fprintln(d.out, "ready")
 	err := d.wait(ctx, reload)
 	return errors.Join(err, d.stop())
 }
@@ -87,6 +87,7 @@ func (d *daemon) wait(ctx context.Context, reload <-chan os.Signal) error {
 	defer watching.Wait()
 	defer cancel()
 	watching.Go(func() { d.watcher.Run(ctx) })
+	watching.Go(func() { d.reopen(ctx) })
 	for {
 		select {
 		case <-ctx.Done():
@@ -94,27 +95,32 @@ func (d *daemon) wait(ctx context.Context, reload <-chan os.Signal) error {
 		case err := <-d.failed:
 			return err
 		case <-reload:
+			if d.classic != nil {
+				if err := d.classic.Reopen(); err != nil {
+					d.log.Error("the classic log stays where it was", "err", err)
+				}
+			}
 			d.watcher.Reload() // which logs what is wrong
 		}
 	}
 }
 
-// apply puts a changed configuration in force. Sessions that are running go on
-// with the one that they began with.
+// apply puts a changed configuration in force. Sessions and deliveries that are
+// running go on with the one that they began with; the last of them lets it go.
 func (d *daemon) apply(ctx context.Context, c *control.Config) {
 	old := d.now.Swap(newSnapshot(d, c))
 	if err := d.listen(ctx, c.Services); err != nil {
 		d.log.Error("a listener cannot be opened", "err", err)
+		select {
+		case d.unopened <- struct{}{}:
+		default:
+		}
 	}
 	d.queue.SetLifetime(c.QueueLifetime)
 	for channel, n := range c.Concurrency() {
 		d.queue.SetConcurrency(channel, n)
 	}
-	d.tasks.Go(func() {
-		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), retireTime)
-		defer cancel()
-		old.retire(drain)
-	})
+	old.retire()
 }
 
 // openQueue opens the store and makes the queue.
@@ -180,7 +186,9 @@ func (d *daemon) serveAdmin() error {
 		return fmt.Errorf("queue administration: %w", err)
 	}
 	server := &http.Server{Handler: queueadmin.Handler(d.queue), ReadHeaderTimeout: time.Minute}
+	d.mu.Lock()
 	d.listeners = append(d.listeners, &listener{name: "admin", addr: path, stop: server.Shutdown})
+	d.mu.Unlock()
 	d.tasks.Go(func() {
 		defer done()
 		if err := server.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
@@ -193,8 +201,23 @@ func (d *daemon) serveAdmin() error {
 // stop drains: sessions first, so that what they accept is in the queue, then
 // the queue, then the agents.
 func (d *daemon) stop() error {
+	d.stopListeners()
 	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
 	defer cancel()
+	if err := d.queue.Shutdown(ctx); err != nil {
+		d.log.Warn("deliveries were cut off", "err", err)
+	}
+	d.now.Load().retire()
+	d.tasks.Wait()
+	d.log.Info("stopped")
+	return nil
+}
+
+func (d *daemon) stopListeners() {
+	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+	defer cancel()
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	var wait sync.WaitGroup
 	for _, l := range d.listeners {
 		wait.Go(func() {
@@ -204,25 +227,22 @@ func (d *daemon) stop() error {
 		})
 	}
 	wait.Wait()
-	if err := d.queue.Shutdown(ctx); err != nil {
-		d.log.Warn("deliveries were cut off", "err", err)
-	}
-	d.now.Load().retire(ctx)
-	d.tasks.Wait()
-	d.log.Info("stopped")
-	return nil
 }
 
 // currentRouter routes by the configuration in force.
 type currentRouter daemon
 
 func (d *currentRouter) Route(ctx context.Context, env *sqmail.Envelope, to sqmail.Path) (sqmail.Routing, error) {
-	return d.now.Load().router.Route(ctx, env, to)
+	now := (*daemon)(d).current()
+	defer now.done()
+	return now.router.Route(ctx, env, to)
 }
 
 // currentAgents delivers by the configuration in force.
 type currentAgents daemon
 
 func (d *currentAgents) Deliver(ctx context.Context, m *sqmail.Message) ([]sqmail.Outcome, error) {
-	return d.now.Load().agents.Deliver(ctx, m)
+	now := (*daemon)(d).current()
+	defer now.done()
+	return now.agents.Deliver(ctx, m)
 }

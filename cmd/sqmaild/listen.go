@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/sqmail/sqmail/control"
 	"github.com/sqmail/sqmail/pop3"
@@ -17,28 +19,40 @@ import (
 // listener is a socket with a server behind it.
 type listener struct {
 	name, protocol, addr string
+	proxies              []netip.Prefix
+	socket               net.Listener // nil for the administrators'
 	stop                 func(context.Context) error
 }
 
 // is reports whether a service wants this very listener.
 func (l *listener) is(s *control.Service) bool {
-	return l.name == s.Name && l.protocol == s.Protocol && l.addr == s.Address
+	return l.name == s.Name && l.protocol == s.Protocol && l.addr == s.Address && slices.Equal(l.proxies, s.ProxyFrom)
+}
+
+// hasSocket reports whether a service wants the socket of this listener, but
+// another server behind it.
+func (l *listener) hasSocket(s *control.Service) bool {
+	return l.socket != nil && l.addr == s.Address && (l.name == s.Name || !strings.HasSuffix(l.addr, ":0"))
 }
 
 // listen opens the listeners of services that are not open, and closes those
-// that are no longer wanted. All new sockets are opened before any of them
-// serves.
+// that are no longer wanted. All new sockets are opened before any is closed,
+// and a socket that is wanted by another server passes to that without being
+// closed: no client is turned away meanwhile.
 func (d *daemon) listen(ctx context.Context, services []*control.Service) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	before := d.listeners
 	var errs []error
 	for _, service := range services {
 		if slices.ContainsFunc(d.listeners, func(l *listener) bool { return l.is(service) }) {
 			continue
 		}
-		if err := d.open(ctx, service); err != nil {
+		if err := d.open(ctx, service, before); err != nil {
 			errs = append(errs, fmt.Errorf("%s:%d: %w", service.File, service.Line, err))
 		}
 	}
-	d.listeners = slices.DeleteFunc(d.listeners, func(l *listener) bool {
+	d.listeners = slices.DeleteFunc(slices.Clone(d.listeners), func(l *listener) bool {
 		wanted := l.protocol == "" || slices.ContainsFunc(services, l.is)
 		if !wanted {
 			d.log.Info("listener closed", "listener", l.name, "address", l.addr)
@@ -49,6 +63,45 @@ func (d *daemon) listen(ctx context.Context, services []*control.Service) error 
 	return errors.Join(errs...)
 }
 
+// The pauses between attempts to open a listener that could not be opened at a
+// reload.
+const (
+	firstPause = time.Second
+	mostPause  = time.Minute
+)
+
+// reopen tries listeners again that could not be opened, until ctx ends.
+func (d *daemon) reopen(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-d.unopened:
+		}
+		for pause := firstPause; waits(ctx, pause); pause = min(2*pause, mostPause) {
+			now := d.current()
+			err := d.listen(ctx, now.config.Services)
+			now.done()
+			if err == nil {
+				break
+			}
+			d.log.Warn("a listener cannot be opened yet", "err", err)
+		}
+	}
+}
+
+// waits waits, and reports whether ctx lives.
+func waits(ctx context.Context, pause time.Duration) bool {
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
 // server is what all servers have in common.
 type server interface {
 	Serve(net.Listener) error
@@ -57,13 +110,9 @@ type server interface {
 }
 
 // open opens one listener and serves it.
-func (d *daemon) open(ctx context.Context, service *control.Service) error {
-	srv, err := d.server(service)
-	if err != nil {
-		return err
-	}
-	var config net.ListenConfig
-	ln, err := config.Listen(ctx, "tcp", service.Address)
+func (d *daemon) open(ctx context.Context, service *control.Service, before []*listener) error {
+	srv := d.server(service)
+	ln, err := socketFor(ctx, service, before)
 	if err != nil {
 		return err
 	}
@@ -71,28 +120,49 @@ func (d *daemon) open(ctx context.Context, service *control.Service) error {
 	if service.ImplicitTLS() {
 		serve = srv.ServeTLS
 	}
-	d.listeners = append(d.listeners, &listener{service.Name, service.Protocol, service.Address, srv.Shutdown})
+	d.listeners = append(d.listeners, &listener{service.Name, service.Protocol, service.Address, service.ProxyFrom, ln, srv.Shutdown})
 	d.tasks.Go(func() {
 		err := serve(ln)
 		if !errors.Is(err, smtpd.ErrServerClosed) && !errors.Is(err, pop3.ErrServerClosed) {
 			d.fail(fmt.Errorf("listener %s: %w", service.Name, err))
 		}
 	})
+	d.log.Info("listening", "listener", service.Name, "protocol", service.Protocol, "address", ln.Addr().String())
 	fmt.Fprintln(d.out, "listening", service.Name, service.Protocol, ln.Addr())
 	return nil
 }
 
+// socketFor returns a socket for a service: a second handle of one that is open,
+// or a new one.
+func socketFor(ctx context.Context, service *control.Service, before []*listener) (net.Listener, error) {
+	for _, l := range before {
+		if tcp, ok := l.socket.(*net.TCPListener); ok && l.hasSocket(service) {
+			file, err := tcp.File()
+			if err != nil {
+				return nil, err
+			}
+			defer file.Close()
+			return net.FileListener(file)
+		}
+	}
+	var config net.ListenConfig
+	return config.Listen(ctx, "tcp", service.Address)
+}
+
 // server makes the server of a service; what holds for a client is looked up
 // when it connects.
-func (d *daemon) server(service *control.Service) (server, error) {
+func (d *daemon) server(service *control.Service) server {
 	config := d.tlsConfig(service)
-	switch {
-	case strings.HasPrefix(service.Protocol, "pop3"):
-		return &pop3.Server{Name: service.Name, Log: d.log, TLSConfig: config, ForPeer: d.pop3ForPeer(service.Name)}, nil
-	case strings.HasPrefix(service.Protocol, "qm"):
-		return nil, permanentError{fmt.Errorf("protocol %s is not served yet", service.Protocol)}
+	if strings.HasPrefix(service.Protocol, "pop3") {
+		return &pop3.Server{
+			Name: service.Name, Log: d.log, TLSConfig: config, ProxyFrom: service.ProxyFrom,
+			ForPeer: d.pop3ForPeer(service.Name),
+		}
 	}
-	return &smtpd.Server{Name: service.Name, Log: d.log, TLSConfig: config, ForPeer: d.smtpForPeer(service.Name)}, nil
+	return &smtpd.Server{
+		Name: service.Name, Log: d.smtpLog(), TLSConfig: config, ProxyFrom: service.ProxyFrom, LMTP: service.Protocol == "lmtp",
+		ForPeer: d.smtpForPeer(service.Name),
+	}
 }
 
 // tlsConfig makes each handshake use the certificate of the configuration in

@@ -19,9 +19,9 @@ import (
 
 // The ports of quickstart: nobody needs to be root for them.
 const quickServices = `# made by sqmaild quickstart: loopback alone, high ports
-smtpd  smtp       127.0.0.1:2525 UCSPITLS=""
-sub    submission 127.0.0.1:2587 UCSPITLS="" SMTPAUTH="!"
-smtpsd smtps      127.0.0.1:2465 SMTPAUTH="!"
+smtpd  smtp       127.0.0.1:2525 UCSPITLS="" UTF8=""
+sub    submission 127.0.0.1:2587 UCSPITLS="" SMTPAUTH="!" UTF8=""
+smtpsd smtps      127.0.0.1:2465 SMTPAUTH="!" UTF8=""
 pop3d  pop3       127.0.0.1:2110 UCSPITLS=""
 pop3sd pop3s      127.0.0.1:2995
 `
@@ -48,44 +48,71 @@ func quickstart(ctx context.Context, std stdio, fs *flag.FlagSet, args []string)
 	if err != nil {
 		return err
 	}
-	if err := quickHome(home); err != nil {
-		return err
-	}
-	password, err := os.ReadFile(filepath.Join(home, "demo-password"))
+	password, err := quickHome(home)
 	if err != nil {
-		return permanentError{fmt.Errorf("%s is a home that quickstart did not make; use sqmaild serve: %w", home, err)}
+		return err
 	}
 	// Unlike serve, it ends with the terminal.
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGHUP)
 	defer stop()
-	explained := &onReady{w: std.out, then: func(w io.Writer) { explain(w, home, string(password)) }}
-	return serveHome(ctx, home, explained, log, nil)
+	explained := &onReady{w: std.out, then: func(w io.Writer) { explain(w, home, password) }}
+	return serveHome(ctx, &daemon{home: home, out: explained, log: log}, nil)
 }
 
-// quickHome makes a home with the demo user, unless there is one.
-func quickHome(home string) error {
-	if _, err := os.Stat(filepath.Join(home, "control", "me")); !errors.Is(err, fs.ErrNotExist) {
+// quickHome makes a home with the demo user, or what is missing of one that it
+// was cut off from, and returns the user's password. The file demo-password comes
+// first: it tells a home of quickstart from others.
+func quickHome(home string) (password string, err error) {
+	file := filepath.Join(home, "demo-password")
+	text, err := os.ReadFile(file)
+	_, meErr := os.Lstat(filepath.Join(home, "control", "me"))
+	switch {
+	case err == nil:
+		password = string(text)
+	case !errors.Is(err, fs.ErrNotExist):
+		return "", err
+	case meErr == nil:
+		return "", permanentError{fmt.Errorf("%s is a home that quickstart did not make; use sqmaild serve", home)}
+	default:
+		password = rand.Text()[:12]
+		if err := writeWhole(file, password); err != nil {
+			return "", err
+		}
+	}
+	if errors.Is(meErr, fs.ErrNotExist) {
+		if err := control.Init(home, quickMe, control.InitOptions{Services: quickServices}); err != nil {
+			return "", permanentError{err}
+		}
+	}
+	return password, quickDemo(home, password)
+}
+
+// quickDemo makes the demo user, unless there is one.
+func quickDemo(home, password string) error {
+	users := control.UsersOf(home)
+	table, err := users.File.Table()
+	if err != nil {
 		return err
 	}
-	if err := control.Init(home, quickMe, control.InitOptions{}); err != nil {
-		return permanentError{err}
+	if _, found := table.Lookup(quickUser); found {
+		return nil
 	}
-	if err := os.WriteFile(filepath.Join(home, "control", "services"), []byte(quickServices), 0o644); err != nil {
-		return err
-	}
-	// Nobody relays here, so there are no rules for the services to name.
-	if err := os.Remove(filepath.Join(home, "control", "rules.smtpd")); err != nil {
-		return err
-	}
-	password := rand.Text()[:12]
 	secret, err := userfile.Hash(password)
 	if err != nil {
 		return err
 	}
-	if err := control.UsersOf(home).Add(quickUser, secret); err != nil {
+	return users.Add(quickUser, secret)
+}
+
+// writeWhole writes a secret file that is there whole, or not at all.
+func writeWhole(file, text string) error {
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(home, "demo-password"), []byte(password), 0o600)
+	if err := os.WriteFile(file+".tmp", []byte(text), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(file+".tmp", file)
 }
 
 // onReady does something when the line "ready" was written.

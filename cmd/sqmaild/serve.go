@@ -26,12 +26,15 @@ var daemonCommands = []command{
 		run:   initHome,
 	},
 	{
-		name: "serve", args: "-home DIR [-log text|json] [-debug]",
+		name: "serve", args: "-home DIR [-log text|json] [-debug] [-classic FILE]",
 		short: "run the daemon in the foreground",
 		long: `Standard output tells of each listener, and then says ready; the log is on
 standard error. SIGHUP reads the configuration again; if it is wrong the old
 one stays in force. SIGTERM and SIGINT let sessions and deliveries end, for 20
-seconds at most; a second one does not wait.`,
+seconds each at most; a second one does not wait.
+
+-classic appends the lines that qmail-smtpd writes, which log analysers read, to
+a file that SIGHUP opens again.`,
 		run: serve,
 	},
 	{
@@ -64,6 +67,7 @@ func logFlags(fs *flag.FlagSet, std stdio) func() (*slog.Logger, error) {
 func serve(ctx context.Context, std stdio, fs *flag.FlagSet, args []string) error {
 	homeDir := homeFlag(fs)
 	logger := logFlags(fs, std)
+	classic := fs.String("classic", "", "append classic lines to a `FILE`, or with - to standard output")
 	if _, err := parse(fs, args, 0, 0); err != nil {
 		return err
 	}
@@ -75,10 +79,16 @@ func serve(ctx context.Context, std stdio, fs *flag.FlagSet, args []string) erro
 	if err != nil {
 		return err
 	}
+	d := &daemon{home: home, out: std.out, log: log}
+	if *classic != "" {
+		if d.classic, err = openAppend(*classic, std.out); err != nil {
+			return err
+		}
+	}
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
-	return serveHome(ctx, home, std.out, log, hup)
+	return serveHome(ctx, d, hup)
 }
 
 func initHome(_ context.Context, std stdio, fs *flag.FlagSet, args []string) error {

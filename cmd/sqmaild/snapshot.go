@@ -24,6 +24,7 @@ import (
 // that settings of servers are made when the first client needs them: a rules
 // file may have any number of rules.
 type snapshot struct {
+	holders
 	config   *control.Config
 	services map[string]*control.Service // by name
 	router   *delivery.Router
@@ -54,13 +55,11 @@ func newSnapshot(d *daemon, c *control.Config) *snapshot {
 	for _, service := range c.Services {
 		s.services[service.Name] = service
 	}
+	s.release = func() {
+		err := s.let(context.Background())
+		d.log.Debug("configuration let go", "home", d.home, "err", err)
+	}
 	return s
-}
-
-// retire ends what only this snapshot uses, when its work is done or ctx ends.
-func (s *snapshot) retire(ctx context.Context) {
-	s.filters.Close()
-	s.remote.Shutdown(ctx)
 }
 
 // profile returns what holds for a client of a service now. The service may
@@ -94,7 +93,7 @@ func (s *snapshot) smtpServer(d *daemon, service *control.Service, p *control.Pr
 		HelloName:       host,
 		Greeting:        greeting,
 		Receiver:        s.filters.Receiver(p, d.queue),
-		Policy:          newChain(s.filters, p, d.log),
+		Policy:          heldChain{newChain(s.filters, p, d.log), s},
 		TLSConfig:       service.TLS,
 		StartTLS:        smtpModes[p.STARTTLS],
 		Verifier:        c.Verifier(),
@@ -103,6 +102,9 @@ func (s *snapshot) smtpServer(d *daemon, service *control.Service, p *control.Pr
 		MaxMessageBytes: unlimited(p.DataBytes),
 		TooBigText:      p.Texts["MAXSIZE"],
 		MaxRecipients:   p.MaxRecipients,
+		MaxTransactions: p.MaxTransactions,
+		XCLIENTFrom:     p.XCLIENTFrom,
+		Hide:            hidden(p),
 		IdleTimeout:     c.TimeoutSMTPD,
 		GreetDelay:      greetDelay(p),
 		LMTP:            service.Protocol == "lmtp",
@@ -111,6 +113,14 @@ func (s *snapshot) smtpServer(d *daemon, service *control.Service, p *control.Pr
 		server.Certificate = func(state *tls.ConnectionState) string { user, _ := service.VerifyClient(state); return user }
 	}
 	return server
+}
+
+// hidden are the extensions that a profile does not offer.
+func hidden(p *control.Profile) []string {
+	if p.UTF8 {
+		return nil
+	}
+	return []string{"SMTPUTF8"}
 }
 
 // greetDelay holds the greeting back from strangers alone.
@@ -144,15 +154,16 @@ func newChain(filters *control.Filters, p *control.Profile, log *slog.Logger) *f
 var pop3Modes = map[control.Mode]pop3.Mode{control.Off: pop3.Off, control.Offered: pop3.Offered, control.Required: pop3.Required}
 
 // pop3Server makes the settings of a POP3 server for the clients of a profile.
-func (s *snapshot) pop3Server(service *control.Service, p *control.Profile) *pop3.Server {
+func (s *snapshot) pop3Server(d *daemon, service *control.Service, p *control.Profile) *pop3.Server {
 	return &pop3.Server{
-		HostName: s.config.Me, Verifier: s.config.Verifier(),
+		HostName: s.config.Me, Verifier: heldVerifier{d, s},
 		TLSConfig: service.TLS, STLS: pop3Modes[p.STARTTLS],
 		APOP: p.APOP, NoPassword: !p.UserPass,
 	}
 }
 
-// smtpForPeer is smtpd's question for the settings of one client.
+// smtpForPeer is smtpd's question for the settings of one client. The session
+// holds the snapshot that they belong to.
 func (d *daemon) smtpForPeer(service string) func(context.Context, *sqmail.Peer) (*smtpd.Server, error) {
 	return func(ctx context.Context, peer *sqmail.Peer) (*smtpd.Server, error) {
 		now, p, err := d.admit(ctx, service, peer)
@@ -170,16 +181,22 @@ func (d *daemon) pop3ForPeer(service string) func(context.Context, *sqmail.Peer)
 		if err != nil {
 			return nil, err
 		}
-		return made(&now.pop3, p, func() *pop3.Server { return now.pop3Server(now.services[service], p) }), nil
+		defer now.done()
+		return made(&now.pop3, p, func() *pop3.Server { return now.pop3Server(d, now.services[service], p) }), nil
 	}
 }
 
-// admit finds out who a client is, and what holds for it.
+// admit finds out who a client is, and what holds for it: the one behind a
+// proxy, if a trusted one has told of it. The snapshot is held. A name that
+// XCLIENT has told stays.
 func (d *daemon) admit(ctx context.Context, service string, peer *sqmail.Peer) (*snapshot, *control.Profile, error) {
-	peer.Name = d.reverseName(ctx, peer.Remote.Addr())
-	now := d.now.Load()
+	if peer.Name == "" {
+		peer.Name = d.reverseName(ctx, peer.Remote.Addr())
+	}
+	now := d.current()
 	p := now.profile(service, peer)
 	if p == nil || !p.Allow {
+		now.done()
 		return nil, nil, denied(p)
 	}
 	return now, p, nil
@@ -192,7 +209,7 @@ func denied(p *control.Profile) error {
 		Reply: sqmail.Reply{Code: 554, Enhanced: sqmail.EnhancedCode{5, 7, 1}, Text: "no service for you here"},
 	}
 	if p != nil && p.Rule != nil {
-		err.Err = fmt.Errorf("%s:%d: %s", p.Rule.File, p.Rule.Line, p.Rule.Address)
+		err.Err = fmt.Errorf("%s:%d: the rule for %q", p.Rule.File, p.Rule.Line, p.Rule.Address)
 	}
 	return err
 }
@@ -203,7 +220,10 @@ const lookupTime = 5 * time.Second
 // reverseName returns the name of an address if that name has the address;
 // "" if it has none, or the DNS does not tell in time.
 func (d *daemon) reverseName(ctx context.Context, addr netip.Addr) string {
-	if !addr.IsValid() || addr.IsLoopback() {
+	switch {
+	case !addr.IsValid(): // a proxy does not tell for whom it speaks
+		return ""
+	case addr.Unmap().IsLoopback():
 		return "localhost"
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookupTime)

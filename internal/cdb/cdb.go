@@ -184,10 +184,19 @@ func Open(name string) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
+	db, err := OpenFile(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return db, nil
+}
+
+// OpenFile is Open for a file that is open, which it closes in any case.
+func OpenFile(f *os.File) (*File, error) {
 	db := &File{f: f}
 	if err := db.open(); err != nil {
 		db.Close()
-		return nil, fmt.Errorf("%s: %w", name, err)
+		return nil, err
 	}
 	return db, nil
 }
