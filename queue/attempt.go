@@ -28,6 +28,7 @@ type attempt struct {
 	cancel    context.CancelCauseFunc
 	deadline  time.Time // when it is cancelled, and then: abandoned
 	cancelled bool
+	stopped   bool          // because the Queue stops
 	gone      chan struct{} // closed when nobody waits for it any more
 
 	outcomes []sqmail.Outcome // when it is over
@@ -100,8 +101,11 @@ func (a *attempt) run(ctx context.Context) {
 	q := a.job.q
 	outcomes, err := q.deliver(ctx, a.message)
 	h := healthOf(outcomes)
-	if ctx.Err() != nil && context.Cause(ctx) != errStalled {
+	if cause := context.Cause(ctx); cause != nil && cause != errStalled {
 		h = healthUnknown // we cut it short
+		if cause == errStopped && !settlesAll(outcomes, len(a.group.recipients)) {
+			q.life.cutOff.Store(true)
+		}
 	}
 	if a.content.close() {
 		q.shaper.release(a.slot, h)
@@ -112,6 +116,17 @@ func (a *attempt) run(ctx context.Context) {
 	}
 }
 
+// settlesAll says whether an attempt came to its end for all recipients.
+func settlesAll(outcomes []sqmail.Outcome, recipients int) bool {
+	settled := 0
+	for i := range outcomes {
+		if outcomes[i].Class != sqmail.Deferral {
+			settled++
+		}
+	}
+	return settled >= recipients
+}
+
 func (q *Queue) deliver(ctx context.Context, m *sqmail.Message) (outcomes []sqmail.Outcome, err error) {
 	defer q.recoverTo(&err, "deliverer")
 	return q.Deliverer.Deliver(ctx, m)
@@ -119,7 +134,7 @@ func (q *Queue) deliver(ctx context.Context, m *sqmail.Message) (outcomes []sqma
 
 // stop cancels an attempt, which then has some seconds to return.
 func (a *attempt) stop(now time.Time, cause error) {
-	a.cancelled = true
+	a.cancelled, a.stopped = true, cause == errStopped
 	a.deadline = now.Add(grace)
 	a.cancel(cause)
 }
@@ -127,8 +142,13 @@ func (a *attempt) stop(now time.Time, cause error) {
 // abandon goes on without an attempt: its slot is freed, and it cannot read
 // the message any more. What it returns is ignored.
 func (a *attempt) abandon() {
+	h := healthDead
+	if a.stopped {
+		h = healthUnknown
+		a.job.q.life.cutOff.Store(true)
+	}
 	if a.content.close() {
-		a.job.q.shaper.release(a.slot, healthDead)
+		a.job.q.shaper.release(a.slot, h)
 	}
 	close(a.gone)
 	a.outcomes, a.err = nil, errAbandoned

@@ -47,24 +47,39 @@ func TestNoMessageOutlivesItsLifetimeByMoreThanAMinute(t *testing.T) {
 	tests := []struct {
 		name    string
 		deliver queue.DelivererFunc
+		set     func(*queue.Queue)
 	}{
-		{"deferred", always(greylist)},
-		{"dead", always(noAnswer)},
+		{"deferred", always(greylist), nil},
+		{"dead", always(noAnswer), nil},
+		{"the channel is stopped", discard, func(q *queue.Queue) { q.Concurrency = map[string]int{"remote": 0} }},
+		{"parked for a rate", always(greylist), func(q *queue.Queue) {
+			q.Limits = func(string, string) queue.Limits { return queue.Limits{Rate: 1e-9} }
+		}},
+		{"parked for a full destination", func(ctx context.Context, m *sqmail.Message) ([]sqmail.Outcome, error) {
+			sleep(ctx, 7*time.Hour)
+			return outcomes(m, greylist)
+		}, func(q *queue.Queue) {
+			q.Limits = func(string, string) queue.Limits { return queue.Limits{Concurrency: 1} }
+		}},
+		{"not routed", discard, func(q *queue.Queue) { q.Router = broken{} }},
 		{"tarpit", func(ctx context.Context, m *sqmail.Message) ([]sqmail.Outcome, error) {
 			sleep(ctx, 3*time.Hour)
 			return nil, ctx.Err()
-		}},
+		}, nil},
 		{"never returns", func(ctx context.Context, m *sqmail.Message) ([]sqmail.Outcome, error) {
 			time.Sleep(8 * time.Hour)
 			return nil, nil
-		}},
-		{"panics", func(context.Context, *sqmail.Message) ([]sqmail.Outcome, error) { panic("oh") }},
+		}, nil},
+		{"panics", func(context.Context, *sqmail.Message) ([]sqmail.Outcome, error) { panic("oh") }, nil},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var b box
 			inTime(t, tt.deliver, func(q *queue.Queue) {
 				q.Bounces.Receiver, q.Lifetime = &b, 6*time.Hour
+				if tt.set != nil {
+					tt.set(q)
+				}
 			}, func(w *world) {
 				const n = 60
 				for i := range n {
@@ -81,6 +96,63 @@ func TestNoMessageOutlivesItsLifetimeByMoreThanAMinute(t *testing.T) {
 			})
 		})
 	}
+}
+
+// broken is a Router that always fails.
+type broken struct{}
+
+func (broken) Route(context.Context, *sqmail.Envelope, sqmail.Path) (sqmail.Routing, error) {
+	return sqmail.Routing{}, errPlain
+}
+
+// A message that another process has leased when its time is up, and does not
+// give back, is settled when that lease has run out.
+func TestStuckLeaseDoesNotKeepAMessage(t *testing.T) {
+	const ttl = 3 * time.Minute
+	var b box
+	synctest.Test(t, func(t *testing.T) {
+		store := newStore()
+		sender := &world{Queue: &queue.Queue{Store: store}, t: t}
+		sender.send(envelope("s@x.test", "a@b.test"), "x\n")
+		if _, err := store.Lease(t.Context(), ttl); err != nil {
+			t.Fatal(err)
+		}
+		w := newWorld(t, store, always(greylist), func(q *queue.Queue) {
+			q.Bounces.Receiver, q.Lifetime = &b, time.Minute
+		})
+		time.Sleep(ttl - time.Second)
+		b.want(t, 0)
+		time.Sleep(2 * time.Second)
+		w.wantEmpty()
+		b.want(t, 1)
+		w.stop()
+	})
+}
+
+// One that is held while it waits for a slot, or while its attempt runs, is
+// kept until it is released; then its time is up at once.
+func TestHeldMessagesExpireWhenReleased(t *testing.T) {
+	var b box
+	s := &slow{took: time.Hour, outcome: greylist}
+	inTime(t, s.Deliver, func(q *queue.Queue) {
+		q.Bounces.Receiver, q.Lifetime = &b, 2*time.Hour
+	}, func(w *world) {
+		for range 2 { // one runs, one is parked
+			id := w.send(envelope("s@x.test", "a@b.test"), "x\n")
+			synctest.Wait()
+			if err := w.Hold(w.t.Context(), id); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(5 * time.Hour)
+		b.want(t, 0)
+		if n, err := w.ReleaseAll(w.t.Context(), queue.Selection{All: true}); n != 2 || err != nil {
+			t.Fatal(n, err)
+		}
+		time.Sleep(time.Minute)
+		b.want(t, 2)
+		w.wantEmpty()
+	})
 }
 
 func TestHeldMessagesDoNotExpireUntilReleased(t *testing.T) {

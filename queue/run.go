@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -19,6 +20,7 @@ type life struct {
 
 	attempts context.Context // ends when running attempts are cancelled
 	cancel   context.CancelCauseFunc
+	cutOff   atomic.Bool // it cancelled some
 	jobs     sync.WaitGroup
 }
 
@@ -156,8 +158,9 @@ func (q *Queue) drain() {
 
 // Shutdown stops the Queue: it starts no more attempts, and waits until those
 // that are running have ended. When ctx ends before that they are cancelled,
-// and Shutdown returns ctx's error some ten seconds later at most. Whatever
-// is not settled stays in the Store, due as it was. Receive works as before.
+// and Shutdown returns some ten seconds later at most: ctx's error if that cut
+// deliveries off, nil if all came to their end. Whatever is not settled stays
+// in the Store, due as it was. Receive works as before.
 //
 // It returns nil at once if the Queue does not run.
 func (q *Queue) Shutdown(ctx context.Context) error {
@@ -176,6 +179,9 @@ func (q *Queue) Shutdown(ctx context.Context) error {
 	defer t.Stop()
 	select {
 	case <-l.ended:
+		if !l.cutOff.Load() {
+			return nil
+		}
 	case <-t.C:
 	}
 	return ctx.Err()

@@ -79,10 +79,51 @@ func TestShutdownCancelsWhatTakesTooLong(t *testing.T) {
 					t.Errorf("afterwards: %+v, %+v", e, s)
 				}
 				// A destination is not blamed for that.
-				if d := w.Destinations()[0]; d.Failures != 0 && tt.took < 15*time.Second {
+				if d := w.Destinations()[0]; d.Failures != 0 {
 					t.Errorf("destination: %+v", d)
 				}
 				time.Sleep(time.Hour)
+			})
+		})
+	}
+}
+
+// Nothing was cut off when no attempt runs, or when those that run come to
+// their end nevertheless, however little time there is.
+func TestShutdownFailsOnlyWhenDeliveriesAreCutOff(t *testing.T) {
+	tests := []struct {
+		name    string
+		deliver queue.DelivererFunc
+		send    bool
+		fails   bool
+	}{
+		{"nothing queued", discard, false, false},
+		{"nothing runs", always(greylist), true, false},
+		{"one comes to its end", func(ctx context.Context, m *sqmail.Message) ([]sqmail.Outcome, error) {
+			<-ctx.Done()
+			return outcomes(m, accepted)
+		}, true, false},
+		{"one is cut off", func(ctx context.Context, m *sqmail.Message) ([]sqmail.Outcome, error) {
+			<-ctx.Done()
+			return outcomes(m, noAnswer)
+		}, true, true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, newStore(), tt.deliver, nil)
+				if tt.send {
+					w.send(envelope("s@x.test", "a@b.test"), "x\n")
+				}
+				synctest.Wait()
+				now, cancel := context.WithCancel(t.Context())
+				cancel()
+				if err := w.Shutdown(now); (err != nil) != tt.fails {
+					t.Errorf("Shutdown: %v", err)
+				}
+				if err := <-w.done; err != nil {
+					t.Errorf("Run: %v", err)
+				}
 			})
 		})
 	}
