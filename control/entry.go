@@ -3,6 +3,7 @@ package control
 import (
 	"bytes"
 	"strings"
+	"unicode/utf8"
 )
 
 // Entry is a line of a list or a map.
@@ -43,14 +44,13 @@ func parseList(file string, text []byte, warn complain) []Entry {
 		if line[0] == '#' {
 			continue
 		}
-		if nul := bytes.IndexByte(line, 0); nul >= 0 {
-			warn(number, false, "the line has a NUL in it, and is cut there")
-			line = line[:nul]
-		}
 		key := strings.TrimRight(string(line), " \t\r\n")
 		if trimmed := strings.TrimLeft(key, " \t"); trimmed != key {
 			warn(number, false, "blanks in front of the entry are ignored")
 			key = trimmed
+		}
+		if !utf8.ValidString(key) {
+			warn(number, false, "the entry is not UTF-8, and matches nothing")
 		}
 		if key != "" {
 			entries = append(entries, Entry{Key: key, File: file, Line: number})
