@@ -3,6 +3,7 @@ package segstore_test
 import (
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -13,19 +14,51 @@ import (
 	"github.com/sqmail/sqmail/queue/segstore"
 )
 
+// TestMain lets garbage grow: nearly all of it are disks after a crash.
+func TestMain(m *testing.M) {
+	debug.SetGCPercent(400)
+	m.Run()
+}
+
+// newLife returns a life on a disk; loading says whether mail comes while the
+// store is loaded.
+func newLife(disk *crashfs.FS, loading bool) *life {
+	l := &life{ledger: newLedger()}
+	l.open = func() (*segstore.Store, error) { return segstore.Open("/queue", segstore.TinyQuiet(disk)) }
+	if loading {
+		l.gate = &gate{}
+		l.open = func() (*segstore.Store, error) {
+			return segstore.Open("/queue", segstore.TinyQuiet(disk).Unread().Paused(l.gate.pass))
+		}
+	}
+	return l
+}
+
 // TestPowerFailsAtEveryStep lives the life, and before and after each of its
 // file operations looks at what a crash would leave, for every kind of loss:
 // what was acknowledged is there, whole; what was finished stays away.
 func TestPowerFailsAtEveryStep(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, powerFailsAtEveryStep)
+	for name, loading := range map[string]bool{"life": false, "mail comes while the index is loaded": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) { powerFailsAtEveryStep(t, loading) })
+		})
+	}
 }
 
-func powerFailsAtEveryStep(t *testing.T) {
+func powerFailsAtEveryStep(t *testing.T, loading bool) {
 	disk := &crashfs.FS{}
-	l := &life{ledger: newLedger(), open: func() (*segstore.Store, error) { return segstore.Open("/queue", segstore.TinyQuiet(disk)) }, churns: 2}
-	var points, failures atomic.Int64
+	l := newLife(disk, loading)
+	l.churns = 2
+	var points, failures, within atomic.Int64
 	disk.Hook = func(op crashfs.Op) error {
+		if !op.Before {
+			losses := crashfs.Losses()
+			n, err := l.ledger.survivesRecovery(op.Crash(losses[op.N%len(losses)], uint64(op.N)), op.N)
+			if within.Add(int64(n)); err != nil && failures.Add(1) < 10 {
+				t.Errorf("crash at operation %d (%s %s), loss %q, and %v", op.N, op.Kind, op.Name, losses[op.N%len(losses)], err)
+			}
+		}
 		for _, loss := range crashfs.Losses() {
 			if op.Before && loss == crashfs.LoseAll && op.N > 1 {
 				continue // as after the last operation
@@ -50,7 +83,44 @@ func powerFailsAtEveryStep(t *testing.T) {
 	if l.failed > 0 {
 		t.Errorf("%d calls failed", l.failed)
 	}
-	t.Logf("%d messages, %d file operations, %d crash points, %d lost", l.n, disk.Ops(), points.Load(), failures.Load())
+	t.Logf("%d messages, %d file operations, %d crash points, %d of a second crash during the recovery, %d lost",
+		l.n, disk.Ops(), points.Load(), within.Load(), failures.Load())
+}
+
+// survivesRecovery opens what a crash has left, and crashes again after each
+// file operation of that. It returns how many there were.
+func (l *ledger) survivesRecovery(image *crashfs.FS, n int) (points int, failed error) {
+	losses := crashfs.Losses()
+	image.Hook = func(op crashfs.Op) error {
+		if op.Before || failed != nil {
+			return nil
+		}
+		points++
+		loss := losses[(n/7+op.N)%len(losses)]
+		if err := l.survives(op.Crash(loss, uint64(n)), aftermath(1), false); err != nil {
+			failed = fmt.Errorf("again after operation %d of the recovery (%s %s), loss %q: %w", op.N, op.Kind, op.Name, loss, err)
+		}
+		return nil
+	}
+	s, err := segstore.Open("/queue", recovering(image, n))
+	if err != nil {
+		return points, fmt.Errorf("open: %w", err)
+	}
+	if err := s.Loaded(ctx); err != nil {
+		return points, fmt.Errorf("load: %w", err)
+	}
+	image.Hook = nil
+	return points, errors.Join(failed, s.Close())
+}
+
+// recovering returns options for a store that is opened after a crash: every
+// other one reads all it can before Open returns.
+func recovering(image *crashfs.FS, n int) *segstore.Options {
+	o := segstore.TinyQuiet(image)
+	if n%2 == 0 {
+		o.Unread()
+	}
+	return o
 }
 
 // aftermath is what happens after a crash; most numbers mean nothing.
@@ -68,7 +138,7 @@ func (l *ledger) survives(image *crashfs.FS, then aftermath, noCheckpoint bool) 
 	if noCheckpoint {
 		image.Remove("/queue/checkpoint")
 	}
-	s, err := segstore.Open("/queue", segstore.TinyQuiet(image))
+	s, err := segstore.Open("/queue", recovering(image, int(then)))
 	if err != nil {
 		return fmt.Errorf("open: %w", err)
 	}
@@ -152,26 +222,28 @@ func (l *ledger) drains(s *segstore.Store, image *crashfs.FS) error {
 // fail, fails it, and lets the process die at the end.
 func TestEveryOperationFails(t *testing.T) {
 	for _, c := range []struct {
-		name  string
-		err   error
-		first int
-		step  int
-		last  int // how many operations fail
+		name    string
+		err     error
+		loading bool
+		first   int
+		last    int // how many operations fail
 	}{
-		{"EIO once", syscall.EIO, 1, 1, 1},
-		{"ENOSPC once", syscall.ENOSPC, 1, 2, 1},
+		{"EIO once", syscall.EIO, false, 1, 1},
+		{"ENOSPC once", syscall.ENOSPC, false, 1, 1},
+		{"EIO once, mail comes while the index is loaded", syscall.EIO, true, 1, 1},
+		{"ENOSPC once, mail comes while the index is loaded", syscall.ENOSPC, true, 1, 1},
 		// Not when the directories are made: if they cannot be removed after
 		// that has failed, nobody can tell later.
-		{"EIO for a while", syscall.EIO, 10, 3, 7},
-		{"ENOSPC for a while", syscall.ENOSPC, 11, 3, 7},
+		{"EIO for a while", syscall.EIO, false, 10, 7},
+		{"ENOSPC for a while", syscall.ENOSPC, false, 10, 7},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			lives, calls := 0, 0
-			for n, more := c.first, true; more && !t.Failed(); n += c.step {
+			for n, more := c.first, true; more && !t.Failed(); n++ {
 				synctest.Test(t, func(t *testing.T) {
 					var l *life
-					l, more = liveWithFailure(t, n, n+c.last, c.err)
+					l, more = liveWithFailure(t, c.loading, n, n+c.last, c.err)
 					lives++
 					calls += l.failed
 				})
@@ -183,7 +255,7 @@ func TestEveryOperationFails(t *testing.T) {
 
 // liveWithFailure fails the operations from up to, but not including, to. It
 // reports whether the life was long enough for that.
-func liveWithFailure(t *testing.T, from, to int, cause error) (*life, bool) {
+func liveWithFailure(t *testing.T, loading bool, from, to int, cause error) (*life, bool) {
 	disk := &crashfs.FS{}
 	healed := false
 	var l *life
@@ -203,7 +275,7 @@ func liveWithFailure(t *testing.T, from, to int, cause error) (*life, bool) {
 		}
 		return nil
 	}
-	l = &life{ledger: newLedger(), open: func() (*segstore.Store, error) { return segstore.Open("/queue", segstore.TinyQuiet(disk)) }}
+	l = newLife(disk, loading)
 	l.live()
 	more := disk.Ops() >= from
 	healed = true

@@ -25,6 +25,19 @@ func TinyQuiet(fs spoolfs.FS) *Options {
 	return o
 }
 
+// Unread makes Open leave it to the loading to read all segments.
+func (o *Options) Unread() *Options {
+	o.openMax = 1
+	return o
+}
+
+// Paused makes the loading call pause before each of its stages: read, build,
+// batch (after each), finish.
+func (o *Options) Paused(pause func(stage string)) *Options {
+	o.pause = pause
+	return o
+}
+
 // TakeDrops takes in what is in the drop directory.
 func (s *Store) TakeDrops() error { return s.drop.takeAll(context.Background()) }
 

@@ -26,6 +26,33 @@ type life struct {
 	n      int
 	failed int // calls
 	churns int // how often the queue fills and drains at the end
+
+	gate *gate // if not nil, what comes while the store is loaded is part of the life
+}
+
+// gate keeps the loading of a store from going on.
+type gate struct {
+	stage string // before which it waits
+	turn  int
+	open  chan struct{}
+}
+
+var stages = []string{"read", "build", "batch", "finish"}
+
+// shut closes the gate, before another stage each time.
+func (g *gate) shut() {
+	g.stage, g.open = stages[g.turn%len(stages)], make(chan struct{})
+	g.turn++
+}
+
+// pass is what the loading calls. It goes on by itself after some time.
+func (g *gate) pass(stage string) {
+	if stage == g.stage {
+		select {
+		case <-g.open:
+		case <-time.After(3 * time.Second):
+		}
+	}
 }
 
 // key names the next message.
@@ -205,15 +232,52 @@ func (l *life) reopen() bool {
 			}
 		})
 	}
-	for range 12 {
-		s, err := l.open()
-		if !l.failedCall(err) {
-			l.store = s
+	for i := range 12 {
+		if l.begin(i) {
 			return true
 		}
 	}
 	l.store = nil
 	return false
+}
+
+// begin opens the store, and waits until it is loaded. At first what comes
+// meanwhile comes twice: the first time the loading does not come to its end.
+func (l *life) begin(try int) bool {
+	if l.gate != nil {
+		l.gate.shut()
+	}
+	s, err := l.open()
+	if l.failedCall(err) {
+		return false
+	}
+	l.store = s
+	if l.gate != nil {
+		if try < 2 {
+			l.meanwhile()
+		}
+		if try == 0 {
+			l.failedCall(s.Close())
+			return false
+		}
+		close(l.gate.open)
+	}
+	if l.failedCall(s.Loaded(ctx)) {
+		l.failedCall(s.Close())
+		return false
+	}
+	return true
+}
+
+// meanwhile is what comes while the store is loaded.
+func (l *life) meanwhile() {
+	l.submit(400, 1, queue.Submission{}, nil)
+	l.submit(6000, 1, queue.Submission{}, nil) // a body file
+	if lease, f := l.lease(); lease != nil {
+		l.done(lease, f)
+	}
+	l.store.KeepHouse()
+	l.together(2, 700)
 }
 
 // live is the script: fifty messages and all that can become of them.

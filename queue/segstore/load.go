@@ -99,6 +99,9 @@ func (r *recovery) load() error {
 	s.opt.pause("read")
 	err := r.read(r.unread)
 	if err == nil {
+		err = r.secure()
+	}
+	if err == nil {
 		s.opt.pause("build")
 		err = r.build()
 	}

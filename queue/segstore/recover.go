@@ -72,6 +72,9 @@ func (r *recovery) start() error {
 	if err := r.openSegments(); err != nil {
 		return err
 	}
+	if err := r.redo(); err != nil {
+		return err
+	}
 	r.useSnapshot()
 	if err := r.listBodies(); err != nil {
 		return err
@@ -316,7 +319,8 @@ func (r *recovery) readSegment(g *segment, buf []byte) (*tail, []byte, error) {
 	last, end, bad := skim(buf, from, g.nonce, g.seq, func(off int64, rec record) {
 		t.note(place{g.seq, uint32(off)}, rec)
 	}, t.restart)
-	g.end, t.grown = end, end-from
+	g.end = end
+	t.g, t.last, t.end, t.grown = g, last, end, end-from
 	for _, b := range bad {
 		r.damage.Store(true)
 		r.s.quarantined.Add(1)
@@ -325,15 +329,7 @@ func (r *recovery) readSegment(g *segment, buf []byte) (*tail, []byte, error) {
 	}
 	t.sort()
 	r.entomb(g, t)
-	if end <= last {
-		return t, buf, nil
-	}
-	// The last batch may be in memory only: if its sync has failed, a sync that
-	// succeeds now does not save it. So it is written again.
-	if _, err := g.f.WriteAt(buf[last-from:end-from], last); err != nil {
-		return nil, buf, err
-	}
-	return t, buf, g.f.Datasync()
+	return t, buf, nil
 }
 
 // entomb counts the records that keep a segment because of others.

@@ -29,7 +29,10 @@ type tail struct {
 	tokens [][16]byte
 	files  map[place]bodyFile // of the messages that have one
 	batch  [3]int             // how many refs, voids and tokens there were when the last batch began
-	grown  int64              // octets
+
+	g         *segment
+	last, end int64 // of the last batch
+	grown     int64 // octets
 
 	nextID, nextLSN, nextNumber uint64
 }

@@ -75,7 +75,7 @@ func (c *crash) node(n *node) *node {
 	}
 	if !n.dir {
 		left.synced = c.content(n)
-		left.data = append([]byte(nil), left.synced...)
+		left.data = left.synced.share()
 		return left
 	}
 	names := make(map[string]*node, len(n.durable))
@@ -104,7 +104,7 @@ func (c *crash) node(n *node) *node {
 
 // whole copies a file or directory with all that is not synced.
 func (c *crash) whole(n, left *node) {
-	left.data, left.synced = slices.Clone(n.data), slices.Clone(n.synced)
+	left.data, left.synced = n.data.share(), n.synced.share()
 	left.writes = slices.Clone(n.writes) // their content is not changed any more
 	if !n.dir {
 		return
@@ -159,33 +159,33 @@ func (c *crash) keeps(op *entryOp) bool {
 }
 
 // content returns what is left of a file's content.
-func (c *crash) content(n *node) []byte {
-	data := append([]byte(nil), n.synced...)
+func (c *crash) content(n *node) content {
+	data := n.synced.share()
 	torn := c.rand.IntN(len(n.writes) + 1)
 	for i, w := range n.writes {
 		switch c.loss {
 		case LoseNames:
-			data = w.apply(data)
+			data.write(w)
 		case TearBytes:
 			if i < torn {
-				data = w.apply(data)
+				data.write(w)
 			} else if i == torn && len(w.data) > 0 {
-				data = write{off: w.off, data: w.data[:c.rand.IntN(len(w.data)+1)]}.apply(data)
+				data.write(write{off: w.off, data: w.data[:c.rand.IntN(len(w.data)+1)]})
 			}
 		case TearBlocks, Garbage:
-			data = c.blocks(data, w)
+			c.blocks(&data, w)
 		}
 	}
 	return data
 }
 
 // blocks writes some of the blocks of w.
-func (c *crash) blocks(data []byte, w write) []byte {
+func (c *crash) blocks(data *content, w write) {
 	if w.data == nil {
 		if c.rand.IntN(2) == 0 {
-			data = w.apply(data)
+			data.write(w)
 		}
-		return data
+		return
 	}
 	for off := w.off; off < w.off+int64(len(w.data)); {
 		end := min((off/block+1)*block, w.off+int64(len(w.data)))
@@ -196,11 +196,10 @@ func (c *crash) blocks(data []byte, w write) []byte {
 			written = true
 		}
 		if written {
-			data = write{off: off, data: part}.apply(data)
+			data.write(write{off: off, data: part})
 		}
 		off = end
 	}
-	return data
 }
 
 // scribble fills a block with noise or zeros, from some octet on.

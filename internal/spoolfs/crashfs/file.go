@@ -21,10 +21,10 @@ func (f *file) ReadAt(p []byte, off int64) (int, error) {
 	if f.closed {
 		return 0, fs.ErrClosed
 	}
-	if off >= int64(len(f.node.data)) {
+	if off >= int64(len(f.node.data.octets)) {
 		return 0, io.EOF
 	}
-	n := copy(p, f.node.data[off:])
+	n := copy(p, f.node.data.octets[off:])
 	if n < len(p) {
 		return n, io.EOF
 	}
@@ -39,7 +39,7 @@ func (f *file) WriteAt(p []byte, off int64) (int, error) {
 		}
 		n = len(p)
 		w := write{off: off, data: slices.Clone(p)}
-		f.node.data = w.apply(f.node.data)
+		f.node.data.write(w)
 		f.node.writes = append(f.node.writes, w)
 		return nil
 	})
@@ -94,14 +94,14 @@ func (f *file) Allocate(size int64) error {
 			return syscall.ENOSPC
 		}
 		f.node.space = max(f.node.space, size)
-		f.setSize(max(size, int64(len(f.node.data))))
+		f.setSize(max(size, int64(len(f.node.data.octets))))
 		return nil
 	})
 }
 
 func (f *file) setSize(size int64) {
 	w := write{off: size}
-	f.node.data = w.apply(f.node.data)
+	f.node.data.write(w)
 	f.node.writes = append(f.node.writes, w)
 }
 
@@ -111,7 +111,7 @@ func (f *file) Size() (int64, error) {
 	if f.closed {
 		return 0, fs.ErrClosed
 	}
-	return int64(len(f.node.data)), nil
+	return int64(len(f.node.data.octets)), nil
 }
 
 func (f *file) Datasync() error {
@@ -121,7 +121,7 @@ func (f *file) Datasync() error {
 		var left []write
 		for i, w := range f.node.writes {
 			if !w.doubtful {
-				f.node.synced = w.apply(f.node.synced)
+				f.node.synced.write(w)
 			} else if !slices.ContainsFunc(f.node.writes[i+1:], w.overtaken) {
 				left = append(left, w)
 			}

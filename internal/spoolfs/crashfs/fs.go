@@ -63,10 +63,31 @@ type node struct {
 	durable map[string]*node
 	pending []*entryOp
 
-	data   []byte // a file's content
-	synced []byte
+	data   content // of a file
+	synced content
 	writes []write
 	space  int64 // octets reserved
+}
+
+// content is the octets of a file. Those of what a crash leaves are shared
+// with the file system that was left, until one of the two changes them.
+type content struct {
+	octets []byte
+	shared bool
+}
+
+// share returns the same content, for another file.
+func (c *content) share() content {
+	c.shared = true
+	return *c
+}
+
+// write does a write.
+func (c *content) write(w write) {
+	if c.shared {
+		*c = content{octets: slices.Clone(c.octets)}
+	}
+	c.octets = w.apply(c.octets)
 }
 
 // entryOp is a change of directory entries that is not durable yet. A nil
@@ -359,7 +380,7 @@ func (f *FS) Used() int64 {
 }
 
 func (n *node) used() int64 {
-	total := max(int64(len(n.data)), n.space)
+	total := max(int64(len(n.data.octets)), n.space)
 	for _, child := range n.live {
 		total += child.used()
 	}
@@ -368,6 +389,6 @@ func (n *node) used() int64 {
 
 // room reports whether a file may take so much space.
 func (f *FS) room(n *node, size int64) bool {
-	have := max(int64(len(n.data)), n.space)
+	have := max(int64(len(n.data.octets)), n.space)
 	return f.Limit == 0 || size <= have || f.root.used()+size-have <= f.Limit
 }
