@@ -1,23 +1,29 @@
-// Soak lets messages run through server, queue and store, to a deliverer that
-// discards them, and looks at what grows: memory, goroutines, open files, and
-// the store's directory. It prints the slope, and what that would be after ten
-// million messages; then it stops the load and watches the directory shrink.
+// Soak lets messages run through queue and store, to a deliverer that accepts
+// nearly all at once, and looks at what grows: memory, goroutines, open files,
+// the store's directory and the checkpoint of its index. After every 50,000
+// messages it waits until the queue is empty, collects garbage and takes a
+// sample. In the end it fits a line to each, and prints its slope with the
+// standard error, and what that would be after ten million messages.
 //
-//	soak -time 60s
+// One message in a thousand is deferred once, one in five thousand bounces,
+// one in ten thousand is too large for a segment, one in two thousand asks for
+// a report of success; they come from 1,000 senders for 20,000 destinations.
+//
+//	soak -messages 3000000
+//	soak -time 5m -smtp
 package main
 
 import (
 	"context"
 	"flag"
 	"fmt"
+	"io"
 	"log"
 	"net"
-	"runtime"
 	"time"
 
 	"github.com/sqmail/sqmail"
 	"github.com/sqmail/sqmail/bench/internal/load"
-	"github.com/sqmail/sqmail/bench/internal/meter"
 	"github.com/sqmail/sqmail/bench/internal/spool"
 	"github.com/sqmail/sqmail/queue"
 	"github.com/sqmail/sqmail/queue/segstore"
@@ -27,33 +33,29 @@ import (
 func main() {
 	log.SetFlags(0)
 	var s soak
-	flag.DurationVar(&s.time, "time", time.Minute, "how long the load lasts")
-	flag.IntVar(&s.messages, "n", 0, "end after so many messages; 0: when the time is over")
-	flag.IntVar(&s.size, "size", 4096, "octets of a message")
+	flag.IntVar(&s.messages, "messages", 300_000, "end after so many messages")
+	flag.DurationVar(&s.time, "time", 0, "end after that time, whatever -messages says")
+	flag.IntVar(&s.every, "every", 50_000, "messages between two samples")
+	flag.IntVar(&s.size, "size", 1024, "octets of a message")
+	flag.IntVar(&s.writers, "writers", 128, "messages that are accepted at a time")
+	smtp := flag.Bool("smtp", false, "send by SMTP, messages of one kind")
 	dir := flag.String("dir", "", "where the store is made")
 	flag.Parse()
-	if err := s.run(*dir); err != nil {
+	if err := s.run(*dir, *smtp); err != nil {
 		log.Fatal("soak: ", err)
 	}
 }
 
 type soak struct {
-	time           time.Duration
-	messages, size int
+	time                           time.Duration
+	messages, every, size, writers int
 
 	dir   string
 	store *segstore.Store
 	seen  []sample
 }
 
-// sample is what is in use after so many messages.
-type sample struct {
-	messages                   float64
-	heap, resident, goroutines float64
-	files, disk                float64
-}
-
-func (s *soak) run(dir string) error {
+func (s *soak) run(dir string, smtp bool) error {
 	dir, remove, err := spool.Temp(dir)
 	if err != nil {
 		return err
@@ -66,48 +68,84 @@ func (s *soak) run(dir string) error {
 	defer s.store.Close()
 	q := &queue.Queue{
 		Store:       s.store,
-		Concurrency: map[string]int{sqmail.ChannelRemote: 64},
-		Deliverer: queue.DelivererFunc(func(context.Context, *sqmail.Message) ([]sqmail.Outcome, error) {
-			return []sqmail.Outcome{{Class: sqmail.Accepted}}, nil
-		}),
+		Concurrency: map[string]int{sqmail.ChannelRemote: 256},
+		Schedule:    queue.Fixed{time.Second},
+		Bounces:     queue.Bounces{Host: "mx.bench.test"},
+		Deliverer:   queue.DelivererFunc(deliver),
 	}
 	go q.Run(context.Background())
 	defer q.Shutdown(context.Background())
+	piece := func() error { return s.receive(q) }
+	if smtp {
+		addr, stop, err := serve(q)
+		if err != nil {
+			return err
+		}
+		defer stop()
+		piece = func() error { return s.send(addr) }
+	}
+	return s.load(piece)
+}
+
+// deliver accepts what its recipient's local part does not say otherwise of.
+func deliver(_ context.Context, m *sqmail.Message) ([]sqmail.Outcome, error) {
+	all := make([]sqmail.Outcome, len(m.Envelope.Recipients))
+	for i := range all {
+		o := sqmail.Outcome{Recipient: i, Class: sqmail.Accepted, Text: "ok\n"}
+		switch local := m.Envelope.Recipients[i].Path.Local; {
+		case local == "grey" && m.Attempt == 1:
+			o.Class, o.Reply = sqmail.Deferral, sqmail.Reply{Code: 451, Text: "later"}
+		case local == "none":
+			o.Class, o.Reply = sqmail.Rejection, sqmail.Reply{Code: 550, Text: "no such user"}
+		}
+		all[i] = o
+	}
+	if _, err := io.Copy(io.Discard, m.Reader()); err != nil {
+		return nil, err
+	}
+	return all, nil
+}
+
+// serve makes a server for q.
+func serve(q *queue.Queue) (addr string, stop func() error, err error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return err
+		return "", nil, err
 	}
 	server := &smtpd.Server{HelloName: "mx.bench.test", Receiver: q, Policy: smtpd.AcceptAll}
 	go server.Serve(ln)
-	defer server.Close()
-	return s.load(ln.Addr().String())
+	return ln.Addr().String(), server.Close, nil
 }
 
-// load sends in ten pieces, and looks after each when the queue is empty.
-func (s *soak) load(addr string) error {
-	const pieces = 10
-	total := 0
-	for range pieces {
-		l := load.Load{Addr: addr, Connections: 32, Size: s.size, Time: s.time / pieces, Messages: s.messages / pieces}
-		if s.messages > 0 {
-			l.Time = 0
+// send sends a piece of the load by SMTP.
+func (s *soak) send(addr string) error {
+	r := load.Load{Addr: addr, Connections: s.writers, Size: s.size, Messages: s.every}.Run()
+	return r.Err
+}
+
+// load runs one piece after the other, and looks after each when the queue is
+// empty.
+func (s *soak) load(piece func() error) error {
+	began := time.Now()
+	for total := 0; total < s.messages && (s.time == 0 || time.Since(began) < s.time); {
+		start := time.Now()
+		if err := piece(); err != nil {
+			return err
 		}
-		r := l.Run()
-		if r.Err != nil {
-			return r.Err
-		}
-		total += r.Accepted
 		s.drain()
-		s.look(total, r.Rate())
+		total += s.every
+		s.look(total, float64(s.every)/time.Since(start).Seconds())
 	}
-	s.slopes()
+	fmt.Printf("%.0f messages accepted and delivered in %v, %.0f/s, samples and all\n",
+		s.seen[len(s.seen)-1].messages, time.Since(began).Round(time.Second), s.seen[len(s.seen)-1].messages/time.Since(began).Seconds())
+	s.report()
 	for range 50 {
 		if spool.Size(s.dir) < 64<<20 {
 			break
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
-	fmt.Printf("directory after the drain: %.1f MiB\n", mib(float64(spool.Size(s.dir))))
+	fmt.Printf("directory after the drain: %.1f MiB\n", float64(spool.Size(s.dir))/(1<<20))
 	return nil
 }
 
@@ -120,51 +158,3 @@ func (s *soak) drain() {
 		time.Sleep(10 * time.Millisecond)
 	}
 }
-
-func (s *soak) look(messages int, rate float64) {
-	m := sample{
-		messages: float64(messages), heap: float64(meter.Heap()), resident: float64(meter.Resident()),
-		goroutines: float64(runtime.NumGoroutine()), files: float64(meter.Files()), disk: float64(spool.Size(s.dir)),
-	}
-	s.seen = append(s.seen, m)
-	fmt.Printf("%9d messages, %6.0f/s: heap %6.2f MiB, resident %6.1f MiB, %3.0f goroutines, %3.0f files, directory %6.1f MiB\n",
-		messages, rate, mib(m.heap), mib(m.resident), m.goroutines, m.files, mib(m.disk))
-}
-
-// slopes fits a line to the second half of what was seen: by then all pools
-// and caches are full.
-func (s *soak) slopes() {
-	half := s.seen[len(s.seen)/2:]
-	for _, q := range []struct {
-		name string
-		of   func(sample) float64
-		unit float64
-		text string
-	}{
-		{"heap", func(m sample) float64 { return m.heap }, 1 << 20, "MiB"},
-		{"resident", func(m sample) float64 { return m.resident }, 1 << 20, "MiB"},
-		{"directory", func(m sample) float64 { return m.disk }, 1 << 20, "MiB"},
-		{"goroutines", func(m sample) float64 { return m.goroutines }, 1, ""},
-		{"files", func(m sample) float64 { return m.files }, 1, ""},
-	} {
-		perMessage := slope(half, q.of)
-		fmt.Printf("%-10s %+8.3f B or pieces per 1,000 messages, %+8.2f %s in 10 million\n", q.name, 1000*perMessage, 10e6*perMessage/q.unit, q.text)
-	}
-}
-
-// slope is that of the line of least squares.
-func slope(seen []sample, of func(sample) float64) float64 {
-	var x, y, xx, xy float64
-	n := float64(len(seen))
-	for _, m := range seen {
-		x += m.messages / n
-		y += of(m) / n
-	}
-	for _, m := range seen {
-		xx += (m.messages - x) * (m.messages - x)
-		xy += (m.messages - x) * (of(m) - y)
-	}
-	return xy / xx
-}
-
-func mib(n float64) float64 { return n / (1 << 20) }

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/sqmail/sqmail/bench/internal/meter"
+	"github.com/sqmail/sqmail/bench/internal/spool"
+)
+
+// sample is what is in use after so many messages, with the queue empty.
+type sample struct {
+	messages float64
+	uses     [6]float64
+}
+
+// quantities are what a sample has, in its order.
+var quantities = [6]struct {
+	name, unit string
+	scale      float64
+}{
+	{"heap and stacks", "KiB", 1 << 10},
+	{"resident", "KiB", 1 << 10},
+	{"goroutines", "", 1},
+	{"open files", "", 1},
+	{"directory", "KiB", 1 << 10},
+	{"checkpoint", "KiB", 1 << 10},
+}
+
+func (s *soak) look(messages int, rate float64) {
+	heap := meter.Heap()
+	debug.FreeOSMemory()
+	m := sample{messages: float64(messages), uses: [6]float64{
+		float64(heap), float64(meter.Resident()), float64(runtime.NumGoroutine()), float64(meter.Files()),
+		float64(spool.Size(s.dir)), size(s.dir + "/checkpoint"),
+	}}
+	s.seen = append(s.seen, m)
+	fmt.Printf("%9d messages, %6.0f/s:", messages, rate)
+	for i, q := range quantities {
+		fmt.Printf("  %s %.0f %s", q.name, m.uses[i]/q.scale, q.unit)
+	}
+	fmt.Println()
+}
+
+func size(file string) float64 {
+	info, err := os.Stat(file)
+	if err != nil {
+		return 0
+	}
+	return float64(info.Size())
+}
+
+// report prints the slopes. The first quarter is left out: by then all pools
+// and caches are full.
+func (s *soak) report() {
+	seen := s.seen[len(s.seen)/4:]
+	if len(seen) < 3 {
+		fmt.Println("too few samples for a slope")
+		return
+	}
+	fmt.Printf("slopes over the last %d samples:\n", len(seen))
+	for i, q := range quantities {
+		slope, deviation := fit(seen, i)
+		million, about := 1e6*slope/q.scale, 1e6*deviation/q.scale
+		fmt.Printf("%-16s %+10.2f ± %.2f %s per million, %+.1f ± %.1f %s in ten million%s\n",
+			q.name, million, about, q.unit, 10*million, 10*about, q.unit, verdict(slope, deviation))
+	}
+}
+
+func verdict(slope, deviation float64) string {
+	switch {
+	case slope <= 2*deviation:
+		return ": no growth beyond the scatter"
+	}
+	return ": GROWS"
+}
+
+// fit returns the slope of the line of least squares through a quantity, and
+// its standard error.
+func fit(seen []sample, quantity int) (slope, deviation float64) {
+	var x, y, xx, xy, rest float64
+	n := float64(len(seen))
+	for _, m := range seen {
+		x += m.messages / n
+		y += m.uses[quantity] / n
+	}
+	for _, m := range seen {
+		xx += (m.messages - x) * (m.messages - x)
+		xy += (m.messages - x) * (m.uses[quantity] - y)
+	}
+	slope = xy / xx
+	for _, m := range seen {
+		r := m.uses[quantity] - y - slope*(m.messages-x)
+		rest += r * r
+	}
+	return slope, math.Sqrt(rest / (n - 2) / xx)
+}
