@@ -4,10 +4,8 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
-	"fmt"
 	"log/slog"
 	"net/netip"
-	"strings"
 	"time"
 
 	"github.com/sqmail/sqmail"
@@ -84,11 +82,20 @@ const (
 // Name returns "greylist".
 func (f *Greylist) Name() string { return "greylist" }
 
+// Asks names the store, for strangers.
+func (f *Greylist) Asks(s *Session) string {
+	if f.Store == nil || s.RelayClient() || !s.Peer.Remote.Addr().IsValid() {
+		return ""
+	}
+	return "the greylist"
+}
+
 var greylisted = sqmail.Reply{
 	Code: 450, Enhanced: sqmail.EnhancedCode{4, 7, 1}, Text: "greylisted, please try again later",
 }
 
-// Recipient defers what has not been seen before.
+// Recipient defers what has not been seen before. In a dry run it looks, and
+// enters nothing.
 func (f *Greylist) Recipient(ctx context.Context, s *Session, to *sqmail.Recipient) (sqmail.Verdict, error) {
 	addr := s.Peer.Remote.Addr()
 	if f.Store == nil || s.RelayClient() || !addr.IsValid() {
@@ -96,15 +103,20 @@ func (f *Greylist) Recipient(ctx context.Context, s *Session, to *sqmail.Recipie
 	}
 	limited, cancel := context.WithTimeout(ctx, cmp.Or(f.Timeout, greyTimeout))
 	defer cancel()
-	now, known := time.Now(), false
-	err := f.Store.Update(limited, greyKey(addr, s.Envelope.ReversePath, to.Path), func(r GreyRecord) GreyRecord {
-		r, known = f.next(r, now)
-		return r
+	now, known, from := time.Now(), false, network(addr).String()
+	err := f.Store.Update(limited, greyKey(from, s.Envelope.ReversePath, to.Path), func(r GreyRecord) GreyRecord {
+		next, pass := f.next(r, now)
+		if known = pass; s.DryRun() {
+			return r
+		}
+		return next
 	})
-	v := sqmail.Verdict{Input: fmt.Sprintf("%s <%s> <%s>", network(addr), s.Envelope.ReversePath, to.Path)}
+	v := sqmail.Verdict{Input: from + " <" + s.Envelope.ReversePath.String() + "> <" + to.Path.String() + ">"}
 	switch {
 	case ctx.Err() != nil:
 		return sqmail.Verdict{}, ctx.Err()
+	case err != nil && s.DryRun():
+		return WouldAsk(f.Asks(s)), nil
 	case err != nil:
 		if f.Log != nil {
 			f.Log.WarnContext(ctx, "greylisting is out of order", "session", s.Peer.Session, "err", err)
@@ -149,22 +161,26 @@ func network(addr netip.Addr) netip.Prefix {
 
 // greyKey returns the key of a triple, as short for long addresses as for
 // others.
-func greyKey(addr netip.Addr, from, to sqmail.Path) string {
-	sender := numberless(lower(from.LocalPart())) + "@" + lower(from.Domain)
-	sum := sha256.Sum256([]byte(network(addr).String() + "\x00" + sender + "\x00" + lower(to.Unquoted())))
+func greyKey(network string, from, to sqmail.Path) string {
+	b := make([]byte, 0, 256)
+	b = append(append(b, network...), 0)
+	b = appendNumberless(b, lower(from.LocalPart()))
+	b = append(append(b, '@'), lower(from.Domain)...)
+	b = append(append(b, 0), lower(to.Unquoted())...)
+	sum := sha256.Sum256(b)
 	return string(sum[:16])
 }
 
-// numberless puts one "#" in the place of digits that follow each other.
-func numberless(s string) string {
-	var b strings.Builder
+// appendNumberless appends s with one "#" in the place of digits that follow
+// each other.
+func appendNumberless(b []byte, s string) []byte {
 	for i := range len(s) {
 		switch digit := '0' <= s[i] && s[i] <= '9'; {
 		case !digit:
-			b.WriteByte(s[i])
+			b = append(b, s[i])
 		case i == 0 || s[i-1] < '0' || s[i-1] > '9':
-			b.WriteByte('#')
+			b = append(b, '#')
 		}
 	}
-	return b.String()
+	return b
 }

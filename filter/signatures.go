@@ -1,6 +1,7 @@
 package filter
 
 import (
+	"bytes"
 	"context"
 
 	"github.com/sqmail/sqmail"
@@ -37,6 +38,15 @@ type BadMIMEType struct {
 // Name returns "badmimetypes".
 func (f *BadMIMEType) Name() string { return "badmimetypes" }
 
+// Asks names the signatures: the message that they are looked for in is
+// nowhere recorded.
+func (f *BadMIMEType) Asks(s *Session) string {
+	if f.Strangers && s.RelayClient() || f.Types == nil && !f.Blanks {
+		return ""
+	}
+	return s.signaturesOf(f, f.Types) + map[bool]string{true: ", blanks"}[f.Blanks]
+}
+
 // Body returns a scanner for a message.
 func (f *BadMIMEType) Body(_ context.Context, s *Session) (Scanner, error) {
 	if f.Strangers && s.RelayClient() || f.Types == nil && !f.Blanks {
@@ -50,11 +60,8 @@ func (f *BadMIMEType) Body(_ context.Context, s *Session) (Scanner, error) {
 		}
 	}
 	c.lines.text = func(piece []byte, _ bool) {
-		for _, b := range piece {
-			if f.Blanks && (b == ' ' || b == '\t') {
-				c.found = "blank in base64"
-				return
-			}
+		if f.Blanks && (bytes.IndexByte(piece, ' ') >= 0 || bytes.IndexByte(piece, '\t') >= 0) {
+			c.found = "blank in base64"
 		}
 	}
 	return c, nil
@@ -80,6 +87,14 @@ type BadLoaderType struct {
 // Name returns "badloadertypes".
 func (f *BadLoaderType) Name() string { return "badloadertypes" }
 
+// Asks names the signatures.
+func (f *BadLoaderType) Asks(s *Session) string {
+	if f.Strangers && s.RelayClient() || f.Types == nil {
+		return ""
+	}
+	return s.signaturesOf(f, f.Types) + " " + string(f.First)
+}
+
 // Body returns a scanner for a message.
 func (f *BadLoaderType) Body(_ context.Context, s *Session) (Scanner, error) {
 	if f.Strangers && s.RelayClient() || f.Types == nil {
@@ -87,20 +102,19 @@ func (f *BadLoaderType) Body(_ context.Context, s *Session) (Scanner, error) {
 	}
 	c := &signatureScanner{reply: badContent}
 	c.reply.Text = withText(c.reply.Text, f.Text)
-	var window []byte // the end of the line so far, then the next piece
+	var tail []byte // the end of the line so far, too short for a signature
 	c.lines.first = func([]byte) {}
 	c.lines.text = func(piece []byte, start bool) {
 		if start {
-			window = window[:0]
+			tail = tail[:0]
 		}
-		window = append(window, piece...)
-		i := 0
-		for ; i+loaderSignature <= len(window); i++ {
-			if window[i] == f.First {
-				c.look(f.Types, window[i:i+loaderSignature])
-			}
+		window := append(tail, piece[:min(len(piece), loaderSignature-1)]...)
+		c.lookAfter(f.First, f.Types, window) // what begins in the tail
+		c.lookAfter(f.First, f.Types, piece)
+		if len(piece) < loaderSignature {
+			piece = window
 		}
-		window = append(window[:0], window[i:]...)
+		tail = append(tail[:0], piece[max(0, len(piece)-loaderSignature+1):]...)
 	}
 	return c, nil
 }
@@ -111,6 +125,18 @@ type signatureScanner struct {
 	reply sqmail.Reply
 	found string
 	err   error
+}
+
+// lookAfter looks at what begins with a character anywhere in a text.
+func (c *signatureScanner) lookAfter(first byte, db Database, text []byte) {
+	for {
+		i := bytes.IndexByte(text, first)
+		if i < 0 || i+loaderSignature > len(text) {
+			return
+		}
+		c.look(db, text[i:i+loaderSignature])
+		text = text[i+1:]
+	}
 }
 
 func (c *signatureScanner) look(db Database, key []byte) {

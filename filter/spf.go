@@ -107,6 +107,9 @@ func (f *SPF) judge(ctx context.Context, s *Session) (sqmail.Verdict, error) {
 	if err := ctx.Err(); err != nil {
 		return sqmail.Verdict{}, err
 	}
+	if errors.Is(cause, ErrNotRecorded) {
+		return sqmail.Verdict{}, cause
+	}
 	if _, known := refusedFrom[result]; !known && (result != "pass" || cause != nil) {
 		result = "temperror"
 	}
@@ -127,8 +130,8 @@ func (f *SPF) judge(ctx context.Context, s *Session) (sqmail.Verdict, error) {
 
 // isOwn reports whether a client is this host.
 func (f *SPF) isOwn(p *sqmail.Peer) bool {
-	addr := p.Remote.Addr().Unmap()
-	return addr.IsLoopback() || addr == p.Local.Addr().Unmap() || slices.Contains(f.Own, addr)
+	addr := p.Remote.Addr().Unmap().WithZone("")
+	return isOwnAddress(p, addr) || slices.Contains(f.Own, addr)
 }
 
 // explain returns what the client is told. The words of the domain's owner are
@@ -160,7 +163,21 @@ func (f *SPF) header(s *Session, from sqmail.Path, identity, result string) stri
 	if receiver == "" {
 		receiver = "unknown"
 	}
-	comment := strings.NewReplacer("%s", traceText(from.Unquoted()), "%i", ip).Replace(comments[result])
-	return fmt.Sprintf("Received-SPF: %s (%s: %s)\n client-ip=%s; envelope-from=\"%s\";\n helo=\"%s\"; receiver=%s; identity=%s;\n",
-		result, receiver, comment, ip, traceText(s.Envelope.ReversePath.Unquoted()), traceText(s.Peer.Hello), receiver, identity)
+	var b strings.Builder
+	b.Grow(512)
+	b.WriteString("Received-SPF: " + result + " (" + receiver + ": ")
+	comment, sender := comments[result], traceText(from.Unquoted())
+	for comment != "" {
+		text, rest, found := strings.Cut(comment, "%")
+		b.WriteString(text)
+		if found && rest[0] == 's' {
+			b.WriteString(sender)
+		} else if found {
+			b.WriteString(ip)
+		}
+		comment = rest[min(1, len(rest)):]
+	}
+	b.WriteString(")\n client-ip=" + ip + "; envelope-from=\"" + traceText(s.Envelope.ReversePath.Unquoted()) +
+		"\";\n helo=\"" + traceText(s.Peer.Hello) + "\"; receiver=" + receiver + "; identity=" + identity + ";\n")
+	return b.String()
 }
