@@ -44,27 +44,57 @@ func (q *Queue) Receive(ctx context.Context, env *sqmail.Envelope, body io.Reade
 	return sqmail.Receipt{ID: id.String(), Time: now}, nil
 }
 
-var buffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
+// Buffers that bodies are copied with. A client that sends in small pieces, as
+// slow ones do, holds a small one while it is waited for.
+var (
+	smallBuffers = sync.Pool{New: func() any { return new([4 << 10]byte) }}
+	buffers      = sync.Pool{New: func() any { return new([32 << 10]byte) }}
+)
 
 // write copies the body, and tells its errors from the store's.
 func write(draft Draft, body io.Reader) (size int64, err error) {
+	for err == nil {
+		var n int64
+		if n, err = writeSlow(draft, body); err == nil {
+			size += n
+			n, err = writeFast(draft, body)
+		}
+		size += n
+	}
+	if err == io.EOF {
+		err = nil
+	}
+	return size, err
+}
+
+// writeSlow copies until there is much at a time, writeFast until there is
+// little. The error is never nil at the end of the body.
+func writeSlow(draft Draft, body io.Reader) (size int64, err error) {
+	buf := smallBuffers.Get().(*[4 << 10]byte)
+	defer smallBuffers.Put(buf)
+	for n := 0; err == nil && n <= len(buf)/2; size += int64(n) {
+		n, err = writeOnce(draft, body, buf[:])
+	}
+	return size, err
+}
+
+func writeFast(draft Draft, body io.Reader) (size int64, err error) {
 	buf := buffers.Get().(*[32 << 10]byte)
 	defer buffers.Put(buf)
-	for {
-		n, err := body.Read(buf[:])
-		if n > 0 {
-			size += int64(n)
-			if _, err := draft.Write(buf[:n]); err != nil {
-				return size, storeError("write", err)
-			}
-		}
-		if err == io.EOF {
-			return size, nil
-		}
-		if err != nil {
-			return size, err
+	for n := len(buf); err == nil && n >= 2<<10; size += int64(n) {
+		n, err = writeOnce(draft, body, buf[:])
+	}
+	return size, err
+}
+
+func writeOnce(draft Draft, body io.Reader, buf []byte) (n int, err error) {
+	n, err = body.Read(buf)
+	if n > 0 {
+		if _, werr := draft.Write(buf[:n]); werr != nil {
+			return n, storeError("write", werr)
 		}
 	}
+	return n, err
 }
 
 // storeError gives an error of the Store the reply that the peer hears,

@@ -134,7 +134,9 @@ func (c *Conn) handshake(config *tls.Config) error {
 	defer c.setHandshaking(false)
 	c.raw.SetDeadline(deadline(c.timeouts.Handshake))
 	t := tls.Server(c.raw, config)
-	if err := t.HandshakeContext(c.ctx); err != nil {
+	// Whoever cancels the context closes the connection, too: a handshake with
+	// a context would cost a goroutine more.
+	if err := t.Handshake(); err != nil {
 		c.broken()
 		return err
 	}
