@@ -138,7 +138,7 @@ func TestRulesChangeFilters(t *testing.T) {
 		"10.0.0.1":     "rblsmtpd rcpthosts relayclient badmailfrom badrcptto milter",
 		"192.0.2.1":    "rcpthosts relayclient badmailfrom badrcptto greylist deliverto clamd",
 	} {
-		if got := namesOf(c, addr); got != want {
+		if got := strings.TrimPrefix(namesOf(c, addr), "localiphost "); got != want {
 			t.Errorf("%s: %s, want %s", addr, got, want)
 		}
 	}
