@@ -298,7 +298,7 @@ func (f *Filters) For(p *Profile) []filter.Filter {
 	rcptHosts := c.RcptFilter()
 	rcptHosts.Text = text["NOGATEWAY"]
 
-	var list []filter.Filter
+	list := []filter.Filter{&filter.OwnLiterals{Domain: c.LocalIPHost, IsOwn: f.parts.IsOwn}}
 	if lists := f.dnsLists(p.Settings); lists != nil {
 		list = append(list, lists)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net/netip"
 	"sync"
 
 	"github.com/sqmail/sqmail/filter"
@@ -19,6 +20,10 @@ type Resolver interface {
 type Parts struct {
 	// Resolver looks names up. Nil: what needs it is deferred.
 	Resolver Resolver
+
+	// IsOwn knows the addresses of this host, for control/localiphost. Nil:
+	// those of loopback, and the one that a client is connected to, alone.
+	IsOwn func(netip.Addr) bool
 
 	// Greylist remembers for the profiles that greylist (GREYLIST). It is not
 	// closed here: it outlives a Config. Nil: they let everybody in.
@@ -47,6 +52,7 @@ type Filters struct {
 
 // Filters returns what makes the filters of c's profiles.
 func (c *Config) Filters(parts Parts) *Filters {
+	parts.Resolver = filter.RecordDNS(parts.Resolver)
 	return &Filters{config: c, parts: parts, shared: map[any]filter.Filter{}}
 }
 

@@ -3,7 +3,6 @@ package filter
 import (
 	"context"
 	"net/netip"
-	"slices"
 
 	"github.com/sqmail/sqmail"
 )
@@ -15,9 +14,9 @@ type OwnLiterals struct {
 	// Domain is what stands for this host. "": nothing is replaced.
 	Domain string
 
-	// Own are the addresses of this host. Those of loopback, and the one that
-	// the client is connected to, are known without.
-	Own []netip.Addr
+	// IsOwn knows the addresses of this host. Those of loopback, and the one
+	// that the client is connected to, are known without it; it may be nil.
+	IsOwn func(netip.Addr) bool
 }
 
 // Name returns "localiphost".
@@ -35,7 +34,8 @@ func (f *OwnLiterals) Recipient(_ context.Context, s *Session, to *sqmail.Recipi
 
 func (f *OwnLiterals) replace(p *sqmail.Peer, path *sqmail.Path) sqmail.Verdict {
 	addr, ok := literal(path.Domain)
-	if !ok || f.Domain == "" || !isOwnAddress(p, addr, f.Own) {
+	addr = addr.Unmap()
+	if !ok || f.Domain == "" || !isOwnAddress(p, addr) && (f.IsOwn == nil || !f.IsOwn(addr)) {
 		return sqmail.Verdict{}
 	}
 	v := sqmail.Verdict{Rule: f.Domain, Input: path.Unquoted()}
@@ -43,9 +43,8 @@ func (f *OwnLiterals) replace(p *sqmail.Peer, path *sqmail.Path) sqmail.Verdict 
 	return v
 }
 
-// isOwnAddress reports whether an address is one of the host that a client is
-// connected to.
-func isOwnAddress(p *sqmail.Peer, addr netip.Addr, own []netip.Addr) bool {
-	addr = addr.Unmap()
-	return addr.IsLoopback() || addr.IsValid() && addr == p.Local.Addr().Unmap().WithZone("") || slices.Contains(own, addr)
+// isOwnAddress reports whether an address is known to be of the host that a
+// client is connected to.
+func isOwnAddress(p *sqmail.Peer, addr netip.Addr) bool {
+	return addr.IsLoopback() || addr.IsValid() && addr == p.Local.Addr().Unmap().WithZone("")
 }

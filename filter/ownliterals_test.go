@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/sqmail/sqmail"
@@ -11,7 +12,8 @@ import (
 )
 
 func ExampleOwnLiterals() {
-	f := &filter.OwnLiterals{Domain: "mx.example.com", Own: []netip.Addr{netip.MustParseAddr("192.0.2.1")}}
+	own := netip.MustParseAddr("192.0.2.1")
+	f := &filter.OwnLiterals{Domain: "mx.example.com", IsOwn: func(addr netip.Addr) bool { return addr == own }}
 	to := &sqmail.Recipient{Path: sqmail.PathOf("joe@[192.0.2.1]")}
 	v, err := f.Recipient(context.Background(), &filter.Session{Peer: new(sqmail.Peer)}, to)
 	fmt.Println(to.Path, v.Input, err)
@@ -38,7 +40,7 @@ func TestOwnLiterals(t *testing.T) {
 		"postmaster":                 "postmaster",
 		"":                           "",
 	} {
-		f := &filter.OwnLiterals{Domain: "mx.example.com", Own: own}
+		f := &filter.OwnLiterals{Domain: "mx.example.com", IsOwn: func(addr netip.Addr) bool { return slices.Contains(own, addr) }}
 		p, err := sqmail.ParsePath(path)
 		if err != nil {
 			t.Fatal(err)
