@@ -123,8 +123,9 @@ func fillRedo(f spoolfs.File, pieces []piece) error {
 		w.u32(p.g.seq)
 		w.u32(uint32(p.off))
 		w.u32(uint32(len(b)))
-		w.buf = append(w.buf, b...)
-		w.flush()
+		if w.buf = append(w.buf, b...); len(w.buf) > maxBatch/4 {
+			w.flush()
+		}
 	}
 	w.u32(0)
 	w.flush()

@@ -21,9 +21,9 @@ func walk(buf []byte, base int64, nonce uint64, seq uint32, visit func(off int64
 // when it is needed. So only the last batch is looked at as a whole, for which
 // visit is called a second time: restart is called in between.
 func skim(buf []byte, base int64, nonce uint64, seq uint32, visit func(off int64, r record), restart func()) (last, end int64, damaged []region) {
-	last, _, damaged = walkBy(parseMeta, buf, base, nonce, seq, visit)
+	last, end, damaged = walkBy(parseMeta, buf, base, nonce, seq, visit)
 	restart()
-	_, end, more := walk(buf[last-base:], last, nonce, seq, visit)
+	_, end, more := walk(buf[last-base:end-base], last, nonce, seq, visit)
 	return last, end, append(damaged, more...)
 }
 
@@ -31,14 +31,11 @@ func walkBy(parse func([]byte, uint64, uint32) (record, bool), buf []byte, base 
 	var suspect []region
 	last, end = base, base
 	for pos := int64(0); pos+headerLen <= int64(len(buf)); {
-		var r record
-		ok := false
-		if binary.LittleEndian.Uint16(buf[pos:]) == recordMagic {
-			r, ok = parse(buf[pos:], nonce, seq)
-		}
+		r, ok := parse(buf[pos:], nonce, seq)
 		if !ok {
-			suspect = extend(suspect, base+pos, base+pos+align)
-			pos += align
+			next := nextMagic(buf, pos+align)
+			suspect = extend(suspect, base+pos, base+next)
+			pos = next
 			continue
 		}
 		if r.flags&flagBatch != 0 {
@@ -51,6 +48,16 @@ func walkBy(parse func([]byte, uint64, uint32) (record, bool), buf []byte, base 
 		end = base + pos
 	}
 	return last, end, damaged
+}
+
+// nextMagic returns where a record may begin, from pos on.
+func nextMagic(buf []byte, pos int64) int64 {
+	for ; pos+headerLen <= int64(len(buf)); pos += align {
+		if binary.LittleEndian.Uint16(buf[pos:]) == recordMagic {
+			break
+		}
+	}
+	return pos
 }
 
 func extend(list []region, from, to int64) []region {
