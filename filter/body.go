@@ -28,18 +28,18 @@ type scanning struct {
 }
 
 func newBody(ctx context.Context, p *Policy, src io.Reader) io.Reader {
-	b := &body{ctx: p.rec.in(ctx), p: p, src: src}
-	for _, f := range p.chain.Filters {
-		g, ok := f.(BodyFilter)
-		if !ok {
-			continue
-		}
+	filters := p.chain.at(atBody)
+	if len(filters) == 0 {
+		return src
+	}
+	b := &body{ctx: p.rec.in(ctx), p: p, src: src, scanning: make([]scanning, 0, len(filters))}
+	for _, f := range filters {
 		sc := scanning{name: f.Name()}
 		if p.rec != nil {
 			sc.question = p.question(f, "body", "")
 		}
 		if replays := p.rec != nil && p.rec.replay && sc.question != ""; !replays {
-			sc.s, sc.err = g.Body(b.ctx, &p.s)
+			sc.s, sc.err = f.(BodyFilter).Body(b.ctx, &p.s)
 		}
 		if sc.s != nil || sc.err != nil || sc.question != "" {
 			b.scanning = append(b.scanning, sc)
@@ -68,14 +68,16 @@ func (b *body) Read(buf []byte) (int, error) {
 }
 
 func (b *body) show(chunk []byte) {
+	begin, before := time.Now(), time.Duration(0)
 	for i := range b.scanning {
 		s := &b.scanning[i]
 		if s.err != nil || s.s == nil {
 			continue
 		}
-		start := time.Now()
 		_, s.err = s.s.Write(chunk)
-		s.took += time.Since(start)
+		now := time.Since(begin)
+		s.took += now - before
+		before = now
 	}
 }
 

@@ -27,7 +27,9 @@ type Chain struct {
 	// each that rests on a rule. Nil: discarded.
 	Log *slog.Logger
 
-	texts sync.Map // of OnceInChain
+	once   sync.Once
+	staged [stages][]Filter // Filters by stage
+	texts  sync.Map         // of OnceInChain
 }
 
 // CheckRecipient refuses: a Chain is asked through BeginSession. It is there to
@@ -81,13 +83,8 @@ func (p *Policy) Refusal() sqmail.Verdict { return p.answer }
 
 // CheckConnect asks the filters that look at connections.
 func (p *Policy) CheckConnect(ctx context.Context, _ *sqmail.Peer) error {
-	return p.ask(ctx, "connect", "", func(ctx context.Context, f Filter) (sqmail.Verdict, error, bool) {
-		g, ok := f.(ConnectFilter)
-		if !ok {
-			return sqmail.Verdict{}, nil, false
-		}
-		v, err := g.Connect(ctx, &p.s)
-		return v, err, true
+	return p.ask(ctx, atConnect, "", func(ctx context.Context, f Filter) (sqmail.Verdict, error) {
+		return f.(ConnectFilter).Connect(ctx, &p.s)
 	})
 }
 
@@ -96,13 +93,8 @@ func (p *Policy) CheckHello(ctx context.Context, _ *sqmail.Peer) error {
 	p.s.begin(nil)
 	p.s.greeted = true
 	p.verdict = slices.DeleteFunc(p.verdict, func(v sqmail.Verdict) bool { return v.Stage == "hello" })
-	return p.ask(ctx, "hello", "", func(ctx context.Context, f Filter) (sqmail.Verdict, error, bool) {
-		g, ok := f.(HelloFilter)
-		if !ok {
-			return sqmail.Verdict{}, nil, false
-		}
-		v, err := g.Hello(ctx, &p.s)
-		return v, err, true
+	return p.ask(ctx, atHello, "", func(ctx context.Context, f Filter) (sqmail.Verdict, error) {
+		return f.(HelloFilter).Hello(ctx, &p.s)
 	})
 }
 
@@ -118,13 +110,8 @@ func (p *Policy) CheckReversePath(ctx context.Context, _ *sqmail.Peer, env *sqma
 			env.Header = append(env.Header, v.Header...)
 		}
 	}
-	return p.ask(ctx, "reverse-path", "", func(ctx context.Context, f Filter) (sqmail.Verdict, error, bool) {
-		g, ok := f.(ReversePathFilter)
-		if !ok {
-			return sqmail.Verdict{}, nil, false
-		}
-		v, err := g.ReversePath(ctx, &p.s)
-		return v, err, true
+	return p.ask(ctx, atReversePath, "", func(ctx context.Context, f Filter) (sqmail.Verdict, error) {
+		return f.(ReversePathFilter).ReversePath(ctx, &p.s)
 	})
 }
 
@@ -132,77 +119,113 @@ func (p *Policy) CheckReversePath(ctx context.Context, _ *sqmail.Peer, env *sqma
 func (p *Policy) CheckRecipient(ctx context.Context, _ *sqmail.Peer, env *sqmail.Envelope, to *sqmail.Recipient) error {
 	p.s.Envelope = env
 	p.s.Recipients++
-	return p.ask(ctx, "recipient", to.Path.String(), func(ctx context.Context, f Filter) (sqmail.Verdict, error, bool) {
-		g, ok := f.(RecipientFilter)
-		if !ok {
-			return sqmail.Verdict{}, nil, false
-		}
-		v, err := g.Recipient(ctx, &p.s, to)
-		return v, err, true
+	input := ""
+	if p.rec != nil {
+		input = to.Path.String()
+	}
+	return p.ask(ctx, atRecipient, input, func(ctx context.Context, f Filter) (sqmail.Verdict, error) {
+		return f.(RecipientFilter).Recipient(ctx, &p.s, to)
 	})
 }
 
 // CheckData asks the filters that look at whole envelopes.
 func (p *Policy) CheckData(ctx context.Context, _ *sqmail.Peer, env *sqmail.Envelope) error {
 	p.s.Envelope = env
-	return p.ask(ctx, "data", "", func(ctx context.Context, f Filter) (sqmail.Verdict, error, bool) {
-		g, ok := f.(DataFilter)
-		if !ok {
-			return sqmail.Verdict{}, nil, false
-		}
-		v, err := g.Data(ctx, &p.s)
-		return v, err, true
+	return p.ask(ctx, atData, "", func(ctx context.Context, f Filter) (sqmail.Verdict, error) {
+		return f.(DataFilter).Data(ctx, &p.s)
 	})
 }
 
-// ask asks each filter until one refuses or accepts.
-func (p *Policy) ask(ctx context.Context, stage, input string, call func(context.Context, Filter) (sqmail.Verdict, error, bool)) error {
-	defer func() { p.rec.flush(p.s.Peer.Trace, stage == "connect" || stage == "hello") }()
-	recording := p.rec.in(ctx)
-	for _, f := range p.chain.Filters {
-		v, err, asked := p.askOne(recording, f, stage, input, call)
-		if !asked {
-			continue
+// stage is when a filter is asked.
+type stage uint8
+
+const (
+	atConnect stage = iota
+	atHello
+	atReversePath
+	atRecipient
+	atData
+	atBody
+	stages
+)
+
+// String returns the name of the stage in verdicts.
+func (s stage) String() string {
+	return [...]string{"connect", "hello", "reverse-path", "recipient", "data", "body"}[s]
+}
+
+// at returns the filters that are asked at a stage.
+func (c *Chain) at(s stage) []Filter {
+	c.once.Do(func() {
+		for _, f := range c.Filters {
+			for s := range stages {
+				if s.asks(f) {
+					c.staged[s] = append(c.staged[s], f)
+				}
+			}
 		}
+	})
+	return c.staged[s]
+}
+
+// asks reports whether a filter is asked at a stage.
+func (s stage) asks(f Filter) (asked bool) {
+	switch s {
+	case atConnect:
+		_, asked = f.(ConnectFilter)
+	case atHello:
+		_, asked = f.(HelloFilter)
+	case atReversePath:
+		_, asked = f.(ReversePathFilter)
+	case atRecipient:
+		_, asked = f.(RecipientFilter)
+	case atData:
+		_, asked = f.(DataFilter)
+	case atBody:
+		_, asked = f.(BodyFilter)
+	}
+	return asked
+}
+
+// ask asks each filter until one refuses or accepts.
+func (p *Policy) ask(ctx context.Context, s stage, input string, call func(context.Context, Filter) (sqmail.Verdict, error)) error {
+	if p.rec != nil {
+		ctx = p.rec.in(ctx)
+		defer func() { p.rec.flush(p.s.Peer.Trace, s == atConnect || s == atHello) }()
+	}
+	filters := p.chain.at(s)
+	if len(filters) == 0 {
+		return nil
+	}
+	begin, before := time.Now(), time.Duration(0)
+	for _, f := range filters {
+		v, err := p.askOne(ctx, f, s, input, call)
+		now := time.Since(begin)
+		v.Stage, v.Filter, v.Took = s.String(), f.Name(), now-before
+		before = now
 		if done, err := p.settle(ctx, v, err); done || err != nil {
 			return err
+		}
+		if v.Action == sqmail.ActionDelay {
+			before = time.Since(begin) // what it waited is not the next one's time
 		}
 	}
 	return nil
 }
 
 // askOne asks one filter, or recalls what it has said.
-func (p *Policy) askOne(ctx context.Context, f Filter, stage, input string, call func(context.Context, Filter) (sqmail.Verdict, error, bool)) (v sqmail.Verdict, err error, asked bool) {
+func (p *Policy) askOne(ctx context.Context, f Filter, s stage, input string, call func(context.Context, Filter) (sqmail.Verdict, error)) (v sqmail.Verdict, err error) {
 	question := ""
-	if p.rec != nil && at(f, stage) {
-		question = p.question(f, stage, input)
+	if p.rec != nil {
+		question = p.question(f, s.String(), input)
 	}
-	start := time.Now()
 	if question != "" && p.rec.replay {
-		v, asked = p.replayed(question), true
-	} else if v, err, asked = call(ctx, f); asked {
-		v, err = p.judged(v, err)
-		p.record(question, v)
+		return p.replayed(question), nil
 	}
-	v.Stage, v.Filter, v.Took = stage, f.Name(), time.Since(start)
-	return v, err, asked
-}
-
-// at reports whether a filter is asked at a stage.
-func at(f Filter, stage string) (asked bool) {
-	switch stage {
-	case "connect":
-		_, asked = f.(ConnectFilter)
-	case "hello":
-		_, asked = f.(HelloFilter)
-	case "reverse-path":
-		_, asked = f.(ReversePathFilter)
-	case "recipient":
-		_, asked = f.(RecipientFilter)
-	case "data":
-		_, asked = f.(DataFilter)
-	}
-	return asked
+	v, err = call(ctx, f)
+	v, err = p.judged(v, err)
+	p.record(question, v)
+	return v, err
 }
 
 // judged makes the verdict of an error. In a replay what is not known lets the
@@ -282,8 +305,11 @@ func (p *Policy) note(ctx context.Context, v sqmail.Verdict, err error) {
 	p.chain.Log.LogAttrs(ctx, level, "verdict", attrs...)
 }
 
-// maxVerdicts is how many verdicts go with a message.
-const maxVerdicts = 100
+// maxVerdicts is how many verdicts go with a message; most have a few.
+const (
+	maxVerdicts = 100
+	fewVerdicts = 6
+)
 
 // keep keeps a verdict with the message, or for the next one. There is room for
 // so many; the last one counts those that there is no room for.
@@ -293,7 +319,9 @@ func (p *Policy) keep(v sqmail.Verdict) {
 		list = &p.s.Envelope.Verdicts
 	}
 	if len(*list) < maxVerdicts {
-		p.more = 0
+		if p.more = 0; *list == nil {
+			*list = make([]sqmail.Verdict, 0, fewVerdicts)
+		}
 		*list = append(*list, v)
 		return
 	}

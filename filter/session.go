@@ -32,8 +32,8 @@ type Session struct {
 	// they do not exist. A filter that refuses so adds to it.
 	Unknown int
 
-	memo    map[any]memo
-	lasting map[any]memo
+	memo    []memo
+	lasting []memo
 	greeted bool
 	dry     bool      // see DryRun
 	rec     *recorder // the Policy's
@@ -48,6 +48,7 @@ func (s *Session) RelayClient() bool {
 
 // memo is an answer that is kept.
 type memo struct {
+	key     any
 	verdict sqmail.Verdict
 	err     error
 }
@@ -63,6 +64,9 @@ func (s *Session) Once(key any, f func() (sqmail.Verdict, error)) (sqmail.Verdic
 // OnceInSession is Once for what does not change while the session lasts, such
 // as what is known of the client's address.
 func (s *Session) OnceInSession(key any, f func() (sqmail.Verdict, error)) (sqmail.Verdict, error) {
+	if s.rec == nil {
+		return once(&s.lasting, key, f)
+	}
 	return once(&s.lasting, key, func() (sqmail.Verdict, error) {
 		s.rec.flush(s.Peer.Trace, false)
 		defer func() { s.rec.flush(s.Peer.Trace, true) }()
@@ -84,15 +88,15 @@ func (s *Session) OnceInChain(key any, f func() string) string {
 	return text.(string)
 }
 
-func once(kept *map[any]memo, key any, f func() (sqmail.Verdict, error)) (sqmail.Verdict, error) {
-	if m, ok := (*kept)[key]; ok {
-		return m.verdict, m.err
+// once looks among the few that there are: one for a filter.
+func once(kept *[]memo, key any, f func() (sqmail.Verdict, error)) (sqmail.Verdict, error) {
+	for i := range *kept {
+		if m := &(*kept)[i]; m.key == key {
+			return m.verdict, m.err
+		}
 	}
 	verdict, err := f()
-	if *kept == nil {
-		*kept = make(map[any]memo)
-	}
-	(*kept)[key] = memo{verdict, err}
+	*kept = append(*kept, memo{key, verdict, err})
 	return verdict, err
 }
 
@@ -101,4 +105,5 @@ func (s *Session) begin(env *sqmail.Envelope) {
 	s.Envelope = env
 	s.Recipients = 0
 	clear(s.memo)
+	s.memo = s.memo[:0]
 }
