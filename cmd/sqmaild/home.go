@@ -61,6 +61,18 @@ func greylistFile(home string) string {
 	return filepath.Join(home, "queue", "greylist.db")
 }
 
+// tempDir returns scanDir as far as it is there and we may use it, for
+// commands that run the filters of a home; else "", the system's directory.
+func tempDir(home string) string {
+	f, err := os.CreateTemp(scanDir(home), "sqmail-filter-")
+	if err != nil {
+		return ""
+	}
+	f.Close()
+	os.Remove(f.Name())
+	return scanDir(home)
+}
+
 // removeScans removes what a daemon that was killed has left of messages that
 // programs were looking at. Nothing was promised to anybody about them.
 func removeScans(home string) {
