@@ -218,3 +218,14 @@ func TestRELAYCLIENT(t *testing.T) {
 		}
 	}
 }
+
+// TestLocalIPHost: an address of ours is a domain of ours (smtpd.md, 4.3, 4).
+func TestLocalIPHost(t *testing.T) {
+	s := newSite(t, nil, "", map[string]string{"control/localiphost": "lit.test\n", "control/rcpthosts": "lit.test\n"})
+	s.hear("C: XCLIENT ADDR=192.0.2.7\nS: 220*\nC: EHLO c\nS: 250...\nC: MAIL FROM:<a@[127.0.0.1]>\nS: 250*\n" +
+		"C: RCPT TO:<joe@[127.0.0.1]>\nS: 250*\nC: RCPT TO:<joe@[192.0.2.99]>\nS: 553*\nC: DATA\nS: 354*\nC: .\nS: 250*\n")
+	m := s.taken.Messages()[0].Envelope
+	if m.ReversePath.String() != "a@lit.test" || m.Recipients[0].Path.String() != "joe@lit.test" {
+		t.Errorf("from %s to %s", m.ReversePath, m.Recipients[0].Path)
+	}
+}
