@@ -1,7 +1,9 @@
 // Scale measures a queue with very many deferred messages: what one costs in
-// memory, how long a start takes (after a kill, and after an orderly end), how
-// soon what is due is attempted, how long a listing takes, and how fast new
-// messages are committed in comparison with an empty queue.
+// memory, how long a start takes (after a kill, with and without a checkpoint,
+// and after an orderly end) until messages are taken and until all are in the
+// index, how new mail fares meanwhile, how soon what is due is attempted, how
+// long a listing takes, and how fast new messages are committed in comparison
+// with an empty queue.
 //
 //	scale -n 1000000 -size 512
 //	scale -n 1000000 -keep DIR     leaves the queue in DIR, for a daemon to open
@@ -34,11 +36,14 @@ func main() {
 	dir := flag.String("dir", "", "where the store is made")
 	keep := flag.String("keep", "", "make the store in this directory, and leave it there")
 	filled := flag.String("fill", "", "be the process that fills this directory")
+	started := flag.String("start", "", "be the process that opens this directory")
 	flag.Parse()
 	var err error
 	switch {
 	case *filled != "":
 		err = fill(*filled, *n, *size)
+	case *started != "":
+		err = start(*started, *n)
 	case *keep != "":
 		err = measure(*keep, *n, *size)
 	default:
@@ -62,26 +67,64 @@ func measure(dir string, n, size int) error {
 	if err := fillAndKill(path, n, size); err != nil {
 		return err
 	}
-	for _, after := range []string{"a kill", "an orderly end"} {
-		before := meter.Heap()
-		start := time.Now()
+	for _, after := range []string{"a kill", "a kill, no checkpoint", "an orderly end"} {
+		for _, cached := range []bool{false, true} {
+			if err := measureStart(path, after, cached, n); err != nil {
+				return err
+			}
+		}
+	}
+	store, err := segstore.Open(path, nil)
+	if err != nil {
+		return err
+	}
+	err = errors.Join(store.Loaded(context.Background()), list(store), due(store), rate(store, filepath.Join(dir, "empty")))
+	start := time.Now()
+	err = errors.Join(err, store.Close())
+	fmt.Printf("close %v\n", time.Since(start).Round(time.Millisecond))
+	return err
+}
+
+// measureStart opens the store in a process of its own, so that it is killed
+// at the end unless that is to be orderly, and nothing is left in memory.
+func measureStart(path, after string, cached bool, n int) error {
+	if after == "a kill, no checkpoint" {
+		if err := os.Remove(filepath.Join(path, "checkpoint")); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	if after == "an orderly end" && !cached {
 		store, err := segstore.Open(path, nil)
 		if err != nil {
 			return err
 		}
-		took := time.Since(start)
-		st := store.Stats()
-		fmt.Printf("start after %-16s %v, %d deferred, %.0f B of memory each\n", after, took.Round(time.Millisecond), st.Deferred, float64(meter.Heap()-before)/float64(n))
-		if after == "an orderly end" {
-			err = errors.Join(list(store), due(store), rate(store, filepath.Join(dir, "empty")))
-		}
-		start = time.Now()
-		if err := errors.Join(err, store.Close()); err != nil {
+		if err := errors.Join(store.Loaded(context.Background()), store.Close()); err != nil {
 			return err
 		}
-		fmt.Printf("close %v\n", time.Since(start).Round(time.Millisecond))
 	}
-	return nil
+	if !cached {
+		if err := evict(path); err != nil {
+			return err
+		}
+	}
+	where := map[bool]string{false: "from the disk", true: "from the page cache"}[cached]
+	fmt.Printf("start after %s, %s: ", after, where)
+	return self("-start", path, "-n", strconv.Itoa(n))
+}
+
+// self runs this program again, until it kills itself or ends.
+func self(args ...string) error {
+	name, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	cmd := exec.Command(name, args...)
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	err = cmd.Run()
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok && !exit.Exited() {
+		return nil // killed
+	}
+	return err
 }
 
 // fillAndKill has another process fill the store, and kills it.

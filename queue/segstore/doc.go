@@ -16,8 +16,10 @@
 // their own.
 //
 // An index in memory takes about 80 octets for each message. From time to time,
-// and at the end, it is written to a file, so that a store with a million
-// messages is open in less than a second. Messages that outlive most of their
+// and at the end, it is written to a file. A store takes messages as soon as it
+// knows which numbers were given, and loads the index beside that: with a
+// million messages it is open after some 100 ms, and loaded after half a second
+// with that file and after some seconds without. Messages that outlive most of their
 // neighbours are moved together to other segments, so that the space of the
 // others can be used again; a queue that has drained takes less than 64 MiB.
 //
