@@ -152,8 +152,9 @@ func (p *Policy) record(question string, v sqmail.Verdict) {
 	}
 	a := sqmail.Answer{Question: question}
 	if v.Action != sqmail.ActionPass || v.Rule != "" {
-		v.Took = 0
-		a.Verdict = &v
+		kept := v // not v itself: it would be in the heap each time
+		kept.Took = 0
+		a.Verdict = &kept
 	}
 	p.rec.add(a)
 }

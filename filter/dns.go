@@ -98,10 +98,13 @@ func (f *SenderDomain) Recipient(ctx context.Context, s *Session, _ *sqmail.Reci
 
 func (f *SenderDomain) judge(ctx context.Context, s *Session) (sqmail.Verdict, error) {
 	from := s.Envelope.ReversePath
-	if s.RelayClient() || from.IsNull() || f.Exempt != nil && f.Exempt(from) {
+	if s.RelayClient() || from.IsNull() {
 		return sqmail.Verdict{}, nil
 	}
 	return s.Once(f, func() (sqmail.Verdict, error) {
+		if f.Exempt != nil && f.Exempt(from) {
+			return sqmail.Verdict{}, nil
+		}
 		found := false
 		if addr, ok := literal(from.Domain); ok {
 			found = addr.IsValid()
