@@ -2,6 +2,8 @@ package filter
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"time"
 
@@ -11,7 +13,8 @@ import (
 // body is a message on its way to the Receiver, with the scanners that look
 // at it.
 type body struct {
-	ctx      context.Context
+	ctx      context.Context // of the scanners
+	cancel   context.CancelCauseFunc
 	p        *Policy
 	src      io.Reader
 	scanning []scanning
@@ -27,12 +30,20 @@ type scanning struct {
 	question string // to an OutsideFilter
 }
 
+// endTime is how long all scanners together may take when a message is
+// complete: a client waits for ten minutes (RFC 5321, 4.5.3.2.6), and then
+// sends the message once more.
+const endTime = 9 * time.Minute
+
+var errEndTime = errors.New("filter: the filters took too long at the end of the message")
+
 func newBody(ctx context.Context, p *Policy, src io.Reader) io.Reader {
 	filters := p.chain.at(atBody)
 	if len(filters) == 0 {
 		return src
 	}
-	b := &body{ctx: p.rec.in(ctx), p: p, src: src, scanning: make([]scanning, 0, len(filters))}
+	b := &body{p: p, src: src, scanning: make([]scanning, 0, len(filters))}
+	b.ctx, b.cancel = context.WithCancelCause(p.rec.in(ctx))
 	for _, f := range filters {
 		sc := scanning{name: f.Name()}
 		if p.rec != nil {
@@ -46,6 +57,7 @@ func newBody(ctx context.Context, p *Policy, src io.Reader) io.Reader {
 		}
 	}
 	if len(b.scanning) == 0 {
+		b.cancel(nil)
 		return src
 	}
 	return b
@@ -84,6 +96,7 @@ func (b *body) show(chunk []byte) {
 // end collects the verdicts. It returns io.EOF if all let the message pass.
 func (b *body) end() error {
 	defer func() { b.p.rec.flush(b.p.s.Peer.Trace, false) }()
+	defer time.AfterFunc(endTime, func() { b.cancel(errEndTime) }).Stop()
 	for i := range b.scanning {
 		s := &b.scanning[i]
 		start := time.Now()
@@ -108,6 +121,9 @@ func (b *body) verdict(s *scanning) (v sqmail.Verdict, err error) {
 	if err = s.err; err == nil && s.s != nil {
 		v, err = s.s.End()
 	}
+	if cause := context.Cause(b.ctx); err != nil && cause == errEndTime {
+		err = fmt.Errorf("%w: %w", cause, err)
+	}
 	v, err = b.p.judged(v, err)
 	b.p.record(s.question, v)
 	return v, err
@@ -120,5 +136,6 @@ func (b *body) Close() error {
 			s.s.Close()
 		}
 	}
+	b.cancel(nil)
 	return nil
 }

@@ -71,7 +71,7 @@ type DNSLists struct {
 	TagOnly bool
 
 	// AtConnect refuses in place of the greeting, also clients that would
-	// authenticate. Otherwise every recipient of a client that is listed is
+	// authenticate, but not those that the connection rules make relay clients. Otherwise every recipient of a client that is listed is
 	// refused, so that the log says who wanted to write to whom; relay
 	// clients are not looked up then.
 	AtConnect bool
@@ -92,7 +92,7 @@ const (
 
 // Connect refuses a client that is listed, if that is when it is to be done.
 func (f *DNSLists) Connect(ctx context.Context, s *Session) (sqmail.Verdict, error) {
-	if !f.AtConnect || f.TagOnly {
+	if !f.AtConnect || f.TagOnly || s.Relayed {
 		return sqmail.Verdict{}, nil
 	}
 	v, err := f.judge(ctx, s)

@@ -172,6 +172,10 @@ func TestDNSListsAtConnect(t *testing.T) {
 		if err != nil || sqmail.ReplyFor(v.Err()).Code != want {
 			t.Errorf("%v, %v", v, err)
 		}
+		v, err = f.Connect(t.Context(), &filter.Session{Peer: peerAt("192.0.2.9"), Relayed: true})
+		if err != nil || v.Action != sqmail.ActionPass {
+			t.Errorf("relay client: %v, %v", v, err)
+		}
 	}
 }
 

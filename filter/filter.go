@@ -71,7 +71,8 @@ type BodyFilter interface {
 	Filter
 
 	// Body returns a scanner for one message, or nil to let it pass unseen.
-	// ctx lives until the scanner's End has returned.
+	// ctx lives until the scanner's End has returned, and ends nine minutes after
+	// the end of the message: clients wait for ten.
 	Body(ctx context.Context, s *Session) (Scanner, error)
 }
 
