@@ -33,6 +33,7 @@ type Trace struct {
 	Took time.Duration `json:"took,omitempty"`
 
 	// The client, as Peer tells it.
+	Session   string         `json:"session,omitempty"`
 	Listener  string         `json:"listener,omitempty"`
 	Remote    netip.AddrPort `json:"remote,omitzero"`
 	Local     netip.AddrPort `json:"local,omitzero"`
@@ -288,7 +289,7 @@ func (t *Trace) Ended(peer *Peer, env *Envelope) *Trace {
 	}
 	c := *t
 	c.Steps, c.Answers = slices.Clone(t.Steps), slices.Concat(t.lasting, t.Answers)
-	c.open, c.lasting = Step{}, nil
+	c.open, c.lasting, c.began, c.octets, c.answers = Step{}, nil, time.Time{}, 0, 0
 	c.Took = time.Since(t.Time)
 	c.know(peer)
 	if env != nil {
@@ -300,6 +301,7 @@ func (t *Trace) Ended(peer *Peer, env *Envelope) *Trace {
 
 // know enters the facts about a client.
 func (t *Trace) know(p *Peer) {
+	t.Session = p.Session
 	t.Listener, t.Remote, t.Local, t.Protocol, t.Mechanism = p.Listener, p.Remote, p.Local, p.Protocol, p.Mechanism
 	t.Name, t.Hello, t.User = clip(p.Name, traceText), clip(p.Hello, 2*traceText), clip(p.User, traceText)
 	if p.TLS == nil {
@@ -319,7 +321,7 @@ func (t *Trace) know(p *Peer) {
 // e-mail addresses is known.
 func (t *Trace) Peer() *Peer {
 	p := &Peer{
-		Listener: t.Listener, Remote: t.Remote, Local: t.Local, Protocol: t.Protocol,
+		Session: t.Session, Listener: t.Listener, Remote: t.Remote, Local: t.Local, Protocol: t.Protocol,
 		Name: t.Name, Hello: t.Hello, User: t.User, Mechanism: t.Mechanism,
 	}
 	if t.TLS == "" {

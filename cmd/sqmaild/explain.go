@@ -1,31 +1,41 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/netip"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/sqmail/sqmail"
 	"github.com/sqmail/sqmail/control"
 	"github.com/sqmail/sqmail/delivery"
+	"github.com/sqmail/sqmail/delivery/remote"
 	"github.com/sqmail/sqmail/filter"
+	"github.com/sqmail/sqmail/filter/greylist"
 	"github.com/sqmail/sqmail/resolver"
 )
 
 var explainCommands = []command{
 	{
-		name: "explain", args: "-home DIR -ip ADDRESS [-helo NAME] [-host NAME] [-user NAME] -from PATH -to PATH… [-service NAME] [-json] [MESSAGE]",
+		name: "explain", args: "-home DIR -ip ADDRESS [-helo NAME] [-host NAME] [-user NAME] -from PATH -to PATH… [-service NAME] [-json] [MESSAGE] | -replay LOG -home DIR [-service NAME] [-json]",
 		short: "tell what would become of a message, and which rule decides",
-		long: `The filters of the service are run as for a client, without sending anything;
-what they ask the DNS and other daemons they do ask. -to may be given several
-times. MESSAGE is a file with the message, "-" for standard input.`,
+		long: `The filters of the service are run as for a client, without sending anything
+and without leaving a trace where they look; what they ask the DNS and scanners
+they do ask. -to may be given several times. MESSAGE is a file with the
+message, "-" for standard input.
+
+With -replay the transactions in a log of sqmaild ("-": standard input) are
+decided again by the rules of the home, and those are printed of which clients
+would hear something else. Nobody is asked: answers of others are those of
+then. It exits 0 if there is no difference, 1 if there is, else 100 or 111.`,
 		run: explainCommand,
 	},
 	{
@@ -50,63 +60,152 @@ func (p *paths) Set(s string) error {
 }
 
 func explainCommand(ctx context.Context, std stdio, fs *flag.FlagSet, args []string) error {
+	var q question
 	homeDir := homeFlag(fs)
-	ip := fs.String("ip", "127.0.0.1", "the client's `ADDRESS`")
-	peer := &sqmail.Peer{Session: "explain"}
-	fs.StringVar(&peer.Hello, "helo", "", "the hello `NAME` that the client gives")
-	fs.StringVar(&peer.Name, "host", "", "the client's reverse `NAME`; it is not looked up")
-	fs.StringVar(&peer.User, "user", "", "the authenticated user's `NAME`")
-	service := fs.String("service", "", "the `NAME` of the service in control/services (default the first that speaks SMTP)")
-	asJSON := fs.Bool("json", false, "print one JSON object")
-	var from, to paths
-	fs.Var(&from, "from", "the reverse-`PATH`")
-	fs.Var(&to, "to", "a recipient's `PATH`")
+	q.flags(fs)
+	log := fs.String("replay", "", "decide the transactions in a `LOG` again")
+	asJSON := fs.Bool("json", false, "print JSON: one object, with -replay one in each line")
 	args, err := parse(fs, args, 0, 1)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case *log != "":
+		return replayCommand(ctx, std, &replay{home: *homeDir, log: *log, service: q.service, asJSON: *asJSON}, len(args) > 0 || q.asked())
 	}
-	addr, err := netip.ParseAddr(*ip)
-	if err != nil {
+	if err := q.check(); err != nil {
 		return usageError{err}
 	}
-	if len(to) == 0 || len(from) != 1 {
-		return usageError{errors.New("-from is needed once, and -to at least once")}
-	}
-	peer.Remote = netip.AddrPortFrom(addr, 0)
-	config, svc, err := serviceOf(*homeDir, *service)
-	if err != nil {
-		return err
-	}
-	profile := svc.For(control.Client{Addr: addr, Host: peer.Name})
-	facts := &filter.Facts{Peer: peer, From: from[0], To: to}
 	if len(args) > 0 {
 		message, err := openInput(std, args[0])
 		if err != nil {
 			return err
 		}
 		defer message.Close()
-		facts.Message = message
+		q.message = message
 	}
-	e := explanation{Service: svc.Name, Allowed: profile.Allow}
-	if profile.Rule != nil {
-		e.Rule = fmt.Sprintf("%s:%d", profile.Rule.File, profile.Rule.Line)
-	}
-	if profile.Allow {
-		filters := config.Filters(control.Parts{Resolver: &resolver.Client{}})
-		defer filters.Close()
-		chain := newChain(filters, profile, slog.New(slog.DiscardHandler))
-		if e.Steps, err = chain.Explain(ctx, facts); err != nil {
-			return err
-		}
-	}
-	for _, t := range to {
-		e.Routes = append(e.Routes, planOf(config.Router(), facts.From, t))
+	e, err := q.answer(ctx, *homeDir)
+	if err != nil {
+		return err
 	}
 	if *asJSON {
 		return json.NewEncoder(std.out).Encode(e)
 	}
 	e.print(std.out)
 	return nil
+}
+
+// question is what explain is asked.
+type question struct {
+	ip, service string
+	peer        sqmail.Peer
+	cleartext   bool
+	from, to    paths
+	message     io.Reader
+}
+
+func (q *question) flags(fs *flag.FlagSet) {
+	q.peer.Session = "explain"
+	fs.StringVar(&q.ip, "ip", "127.0.0.1", "the client's `ADDRESS`")
+	fs.StringVar(&q.peer.Hello, "helo", "", "the hello `NAME` that the client gives")
+	fs.StringVar(&q.peer.Name, "host", "", "the client's reverse `NAME`; it is not looked up")
+	fs.StringVar(&q.peer.User, "user", "", "the authenticated user's `NAME`")
+	fs.BoolVar(&q.cleartext, "cleartext", false, "the client does not use TLS, even if the service demands it")
+	fs.StringVar(&q.service, "service", "", "the `NAME` of the service in control/services (default the first that speaks SMTP; with -replay that of the transaction)")
+	fs.Var(&q.from, "from", "the reverse-`PATH`")
+	fs.Var(&q.to, "to", "a recipient's `PATH`")
+}
+
+// asked reports whether there is a client to ask about.
+func (q *question) asked() bool { return len(q.from)+len(q.to) > 0 }
+
+// check completes the client.
+func (q *question) check() error {
+	addr, err := netip.ParseAddr(q.ip)
+	if err != nil {
+		return err
+	}
+	if len(q.to) == 0 || len(q.from) != 1 {
+		return errors.New("-from is needed once, and -to at least once")
+	}
+	q.peer.Remote = netip.AddrPortFrom(addr.Unmap(), 0)
+	return nil
+}
+
+// answer runs the filters of a home.
+func (q *question) answer(ctx context.Context, home string) (*explanation, error) {
+	config, svc, err := serviceOf(home, q.service)
+	if err != nil {
+		return nil, err
+	}
+	home = config.Home
+	profile := svc.For(control.Client{Addr: q.peer.Remote.Addr(), Host: q.peer.Name})
+	if limits := limitsOf(profile); !q.cleartext && (limits.NeedTLS || svc.ImplicitTLS()) {
+		q.peer.TLS = &tls.ConnectionState{Version: tls.VersionTLS13}
+	}
+	grey := lookAtGreylist(home)
+	defer grey.Close()
+	filters := config.Filters(control.Parts{Resolver: &resolver.Client{}, IsOwn: remote.OwnAddrs(), Greylist: grey, TempDir: tempDir(home)})
+	defer filters.Close()
+	e := &explanation{Service: svc.Name, Allowed: profile.Allow, Queue: profile.QueueProgram}
+	if profile.Rule != nil {
+		e.Rule = fmt.Sprintf("%s:%d", profile.Rule.File, profile.Rule.Line)
+	}
+	e.Steps, err = explainedChain(filters, profile).Explain(ctx, &filter.Facts{
+		Peer: &q.peer, From: q.from[0], To: q.to, Message: q.message, Limits: limitsOf(profile),
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range q.to {
+		e.Routes = append(e.Routes, planOf(config.Router(), q.from[0], t))
+	}
+	return e, nil
+}
+
+// explainedChain is the policy for the clients of a profile, with the rule by
+// which the profile is theirs.
+func explainedChain(filters *control.Filters, p *control.Profile) *filter.Chain {
+	chain := newChain(filters, p, nil)
+	chain.Filters = append([]filter.Filter{connectionRule(p)}, chain.Filters...)
+	return chain
+}
+
+// limitsOf is what the server of a profile refuses by itself; see smtpServer.
+func limitsOf(p *control.Profile) filter.Limits {
+	return filter.Limits{
+		MaxRecipients: cmp.Or(p.MaxRecipients, 1000), MaxBytes: p.DataBytes,
+		NeedTLS: p.STARTTLS == control.Required, NeedAuth: p.Auth == control.Required,
+	}
+}
+
+// lookAtGreylist opens the greylist of a home, if there is one. That of a
+// running daemon cannot be looked at: who asks it hears an error.
+func lookAtGreylist(home string) greyLook {
+	path := greylistFile(home)
+	if _, err := os.Stat(path); err != nil {
+		return greyLook{}
+	}
+	return greyLook{&greylist.File{Path: path}}
+}
+
+// greyLook is a greylist that is looked at.
+type greyLook struct{ *greylist.File }
+
+// Update looks; filters change nothing in a dry run.
+func (g greyLook) Update(ctx context.Context, key string, f func(filter.GreyRecord) filter.GreyRecord) error {
+	if g.File == nil {
+		f(filter.GreyRecord{}) // nobody is known
+		return nil
+	}
+	return g.File.Update(ctx, key, f)
+}
+
+// Close lets the greylist go.
+func (g greyLook) Close() error {
+	if g.File == nil {
+		return nil
+	}
+	return g.File.Close()
 }
 
 // serviceOf loads a home and returns one of its SMTP services.
@@ -140,6 +239,7 @@ type explanation struct {
 	Allowed bool          `json:"allowed"`
 	Rule    string        `json:"rule,omitempty"` // of the connection
 	Steps   []filter.Step `json:"steps"`
+	Queue   string        `json:"queueProgram,omitempty"` // in place of the queue
 	Routes  []plan        `json:"routes"`
 }
 
@@ -155,10 +255,13 @@ func (e *explanation) print(w io.Writer) {
 	}
 	fmt.Fprintln(w)
 	for _, s := range e.Steps {
-		fmt.Fprintf(w, "%s %s: %s\n", s.Stage, printable(s.Input), printable(s.Reply.String()))
+		fmt.Fprintln(w, printable(strings.TrimSuffix(s.Stage+" "+s.Input, " ")+": "+s.Reply.String()))
 		for _, v := range s.Verdicts {
 			fmt.Fprintf(w, "    %s\n", printable(describe(v)))
 		}
+	}
+	if e.Queue != "" {
+		fmt.Fprintf(w, "what is accepted would be handed to %s\n", printable(e.Queue))
 	}
 	for _, r := range e.Routes {
 		r.print(w)
@@ -168,14 +271,23 @@ func (e *explanation) print(w io.Writer) {
 // describe puts a verdict into a line.
 func describe(v sqmail.Verdict) string {
 	line := fmt.Sprintf("%s: %s", v.Filter, v.Action)
+	if v.Action == sqmail.ActionDelay {
+		line += " of " + v.Delay.String()
+	}
 	if v.Rule != "" {
 		line += fmt.Sprintf(", rule %q", v.Rule)
 	}
 	if v.Input != "" {
 		line += fmt.Sprintf(" on %q", v.Input)
 	}
-	if v.File != "" {
+	switch {
+	case v.Line > 0:
 		line += fmt.Sprintf(" (%s:%d)", v.File, v.Line)
+	case v.File != "":
+		line += fmt.Sprintf(" (%s)", v.File)
+	}
+	if took := v.Took.Round(time.Microsecond); took > 0 {
+		line += ", took " + took.String()
 	}
 	return line
 }

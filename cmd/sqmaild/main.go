@@ -80,6 +80,9 @@ func run(ctx context.Context, std stdio, args []string) int {
 	if err == nil {
 		return exitDone
 	}
+	if status, ok := errors.AsType[exitStatus](err); ok {
+		return int(status)
+	}
 	fmt.Fprintf(std.err, "sqmaild %s: %v\n", cmd.name, err)
 	if isUsage(err) {
 		fmt.Fprintf(std.err, "usage: sqmaild %s %s\n", cmd.name, cmd.args)
@@ -170,6 +173,11 @@ func parse(fs *flag.FlagSet, args []string, least, most int) (rest []string, err
 	}
 	return rest, nil
 }
+
+// exitStatus is an answer that is told by the exit code alone.
+type exitStatus int
+
+func (e exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
 
 // permanent marks an error that will not go away by itself.
 type permanentError struct{ error }

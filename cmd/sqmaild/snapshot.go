@@ -40,7 +40,7 @@ func newSnapshot(d *daemon, c *control.Config) *snapshot {
 		config:   c,
 		services: map[string]*control.Service{},
 		router:   c.Router(),
-		filters:  c.Filters(control.Parts{Resolver: d.dns, Greylist: d.grey, TempDir: scanDir(d.home), Log: d.log}),
+		filters:  c.Filters(control.Parts{Resolver: d.dns, IsOwn: remote.OwnAddrs(), Greylist: d.grey, TempDir: scanDir(d.home), Log: d.log}),
 	}
 	s.remote = &remote.Agent{
 		HelloName: c.HeloHost, Resolver: d.dns, ConnectTimeout: c.TimeoutConnect, Timeout: c.TimeoutRemote, Log: d.log,
@@ -195,6 +195,9 @@ func (d *daemon) admit(ctx context.Context, service string, peer *sqmail.Peer) (
 	}
 	now := d.current()
 	p := now.profile(service, peer)
+	if v := connectionRule(p).Verdict(peer); v.Rule != "" || v.Action != sqmail.ActionPass {
+		peer.Trace.Add(v)
+	}
 	if p == nil || !p.Allow {
 		now.done()
 		return nil, nil, denied(p)
@@ -202,12 +205,20 @@ func (d *daemon) admit(ctx context.Context, service string, peer *sqmail.Peer) (
 	return now, p, nil
 }
 
+// connectionRule is the rule by which a profile was chosen. Without a profile
+// the service has gone.
+func connectionRule(p *control.Profile) *filter.ConnectionRule {
+	r := &filter.ConnectionRule{Deny: p == nil || !p.Allow}
+	if p != nil && p.Rule != nil {
+		r.Rule = filter.Rule{Text: p.Rule.Address, File: p.Rule.File, Line: p.Rule.Line}
+	}
+	return r
+}
+
 // denied is the refusal of a client that a rule shuts out.
 func denied(p *control.Profile) error {
-	err := &sqmail.Error{
-		Op: "connection rules", Class: sqmail.Rejection, Close: true,
-		Reply: sqmail.Reply{Code: 554, Enhanced: sqmail.EnhancedCode{5, 7, 1}, Text: "no service for you here"},
-	}
+	v := connectionRule(p).Verdict(new(sqmail.Peer))
+	err := &sqmail.Error{Op: v.Filter, Class: v.Reply.Class(), Close: true, Reply: v.Reply}
 	if p != nil && p.Rule != nil {
 		err.Err = fmt.Errorf("%s:%d: the rule for %q", p.Rule.File, p.Rule.Line, p.Rule.Address)
 	}
