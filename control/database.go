@@ -117,20 +117,12 @@ func cdbOf(f fs.File, info fs.FileInfo) (cdbFile, error) {
 }
 
 // pair reads a list of control that a program makes a cdb of: its text, or
-// where there is none, or a longer one than is read, the cdb. With neither found
-// is false; a db that is nil means the entries.
+// where there is none the cdb. With neither found is false; a db that is nil
+// means the entries.
 func (s *source) pair(name string) (entries []Entry, db *database, found bool) {
-	text := "control/" + name
-	if info, err := s.statFile(text); err == nil && info.Size() > maxFile && info.Mode().IsRegular() {
-		if db = s.database(text + ".cdb"); db != nil {
-			s.stamps[text] = stamp(info, err)
-			s.warn(text, 0, "is longer than %d MiB: its .cdb is read in its place", maxFile>>20)
-			return nil, db, true
-		}
-	}
 	entries, found = s.list(name)
-	if !found && s.missing(text) {
-		db = s.database(text + ".cdb")
+	if file := "control/" + name; !found && s.missing(file) {
+		db = s.database(file + ".cdb")
 		found = db != nil
 	}
 	return entries, db, found
@@ -162,9 +154,9 @@ func (s *source) locate(c *Config, rules []filter.RecipientRule) {
 	for i := range rules {
 		r := &rules[i]
 		if r.Database != "" && !r.Accept {
-			db := s.database(s.pathOf(r.Database))
+			db := s.database(path.Clean(r.Database))
 			switch {
-			case db == nil && s.missing(s.pathOf(r.Database)):
+			case db == nil && s.missing(path.Clean(r.Database)):
 				s.fatal(r.File, r.Line, "%.200s does not exist", r.Database)
 			case db == nil: // was told
 			case path.Base(r.Database) == "assign.cdb":
@@ -177,10 +169,6 @@ func (s *source) locate(c *Config, rules []filter.RecipientRule) {
 		r.Locate(c.Home)
 	}
 }
-
-// pathOf cleans a name that a file has for another one: below the home, or
-// absolute.
-func (s *source) pathOf(name string) string { return path.Clean(name) }
 
 // close closes what was opened for a configuration that is not used.
 func (s *source) close() {

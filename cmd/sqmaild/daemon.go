@@ -55,7 +55,10 @@ type daemon struct {
 // Whenever something comes from reload it reads the configuration again, as it
 // does when a file changes.
 func serveHome(ctx context.Context, d *daemon, reload <-chan os.Signal) error {
-	d.dns, d.failed, d.unopened = &resolver.Client{}, make(chan error, 1), make(chan struct{}, 1)
+	d.failed, d.unopened = make(chan error, 1), make(chan struct{}, 1)
+	if d.dns == nil {
+		d.dns = &resolver.Client{}
+	}
 	d.watcher = &control.Watcher{Home: d.home, Log: d.log, Changed: func(_, c *control.Config) { d.apply(ctx, c) }}
 	if err := d.watcher.Reload(); err != nil {
 		return err
