@@ -32,7 +32,7 @@ func NewBadMailFrom(rules []Rule, text string) *BadMailFrom {
 			unmarked = append(unmarked, r)
 		}
 	}
-	return &BadMailFrom{NewList(rules), NewList(unmarked), NewPatterns(unmarked), text}
+	return &BadMailFrom{NewList(rules), NewList(unmarked), newPatterns(unmarked, true), text}
 }
 
 // WithText returns the filter with another text, for the same list.

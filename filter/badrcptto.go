@@ -18,7 +18,7 @@ type BadRcptTo struct {
 
 // NewBadRcptTo returns the filter for a list. text is added to the reply.
 func NewBadRcptTo(rules []Rule, text string) *BadRcptTo {
-	return &BadRcptTo{NewList(rules), NewPatterns(rules), text}
+	return &BadRcptTo{NewList(rules), newPatterns(rules, true), text}
 }
 
 // WithText returns the filter with another text, for the same list.

@@ -315,12 +315,25 @@ func rblInfo(text string) string {
 
 // traceText returns s with "?" for what has a meaning in a trace field.
 func traceText(s string) string {
-	b := []byte(s)
-	for i, c := range b {
-		isWord := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
-		if !isWord && strings.IndexByte(".@%+/=:- ", c) < 0 {
+	var b []byte // s with changes, if there are any
+	for i := range len(s) {
+		if !inTrace[s[i]] {
+			if b == nil {
+				b = []byte(s)
+			}
 			b[i] = '?'
 		}
 	}
-	return strings.TrimSpace(string(b))
+	if b != nil {
+		s = string(b)
+	}
+	return strings.TrimSpace(s)
 }
+
+// inTrace is what has no meaning in a trace field.
+var inTrace = func() (is [256]bool) {
+	for _, c := range []byte("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.@%+/=:- ") {
+		is[c] = true
+	}
+	return is
+}()

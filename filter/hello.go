@@ -77,7 +77,7 @@ func NewBadHello(rules []Rule) *BadHello {
 			patterns = append(patterns, r)
 		}
 	}
-	return &BadHello{list: NewList(rules), patterns: NewPatterns(patterns)}
+	return &BadHello{list: NewList(rules), patterns: newPatterns(patterns, true)}
 }
 
 // Name returns "badhelo".

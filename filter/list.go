@@ -11,16 +11,18 @@ type Rule struct {
 // empty. It does not change, and may be used concurrently.
 type List struct {
 	rules []Rule
-	exact map[string]int // by text in lower case, the first of equals
+	exact map[string]int32 // by text in lower case, the first of equals
+	seen  bloom            // of the keys of exact: nearly all look-ups find nothing
 }
 
 // NewList returns a list of rules, which it keeps.
 func NewList(rules []Rule) *List {
-	l := &List{rules: rules, exact: make(map[string]int, len(rules))}
+	l := &List{rules: rules, exact: make(map[string]int32, len(rules)), seen: newBloom(len(rules))}
 	for i, r := range rules {
 		key := lower(r.Text)
 		if _, known := l.exact[key]; !known {
-			l.exact[key] = i
+			l.exact[key] = int32(i)
+			l.seen.add(key)
 		}
 	}
 	return l
@@ -40,7 +42,11 @@ func (l *List) Lookup(text string) (Rule, bool) {
 	if l == nil {
 		return Rule{}, false
 	}
-	i, ok := l.exact[lower(text)]
+	key := lower(text)
+	if !l.seen.has(key) {
+		return Rule{}, false
+	}
+	i, ok := l.exact[key]
 	if !ok {
 		return Rule{}, false
 	}

@@ -28,17 +28,25 @@ type Patterns struct {
 
 // NewPatterns returns the patterns of rules, which it keeps. Those that are
 // not well formed match nothing; see [Patterns.Malformed].
-func NewPatterns(rules []Rule) *Patterns {
+func NewPatterns(rules []Rule) *Patterns { return newPatterns(rules, false) }
+
+// newPatterns leaves, if there is a [List] of the same rules that is asked
+// before, plain words out that vote yes: the List has them.
+func newPatterns(rules []Rule, listed bool) *Patterns {
 	p := &Patterns{rules: rules, exact: make(map[string]int32)}
 	var addresses, texts wildmat.Builder
 	for i, r := range rules {
-		text, to := foldDomain(strings.TrimPrefix(r.Text, "!")), &texts
+		text, not := strings.CutPrefix(r.Text, "!")
+		text = foldDomain(text)
+		to := &texts
 		if strings.IndexByte(text, '@') >= 0 {
 			to = &addresses
 		}
-		if !strings.ContainsAny(text, `*?[\`) {
+		switch isWord := !strings.ContainsAny(text, `*?[\`); {
+		case isWord && listed && !not:
+		case isWord:
 			p.exact[text] = int32(i)
-		} else if !to.Add(text, int32(i)) {
+		case !to.Add(text, int32(i)):
 			p.malformed = append(p.malformed, r)
 		}
 	}
