@@ -41,6 +41,11 @@ var conditions = map[string]string{
 	"mime":           "DATA::MIME_Attach",
 	"qhpsi":          "DATA::Virus_Infected",
 	"clamd":          "DATA::Virus_Infected",
+
+	// What a program says that stands in for the queue.
+	"queue virus":      "DATA::Virus_Infected",
+	"queue spam":       "DATA::Spam_Message",
+	"queue attachment": "DATA::MIME_Attach",
 }
 
 var stageConditions = map[string]string{
@@ -52,6 +57,8 @@ var stageConditions = map[string]string{
 func (s *session) refusal(stage, filter string, r sqmail.Reply) condition {
 	name, known := conditions[filter]
 	switch {
+	case known && r.Class() == sqmail.Deferral && strings.HasPrefix(name, "DATA::"):
+		return condition{"DATA::Policy", ""} // who should have looked could not
 	case known:
 	case r == replyNoRelay:
 		return condition{"SNDR::Invalid_Relay", ""}
@@ -99,11 +106,11 @@ func inform(filter string, c condition) condition {
 	case "badmailfrom":
 		c.info = marked(rule, "@")
 	case "badmimetypes", "badloadertypes":
-	case "spamd", "rspamd":
+	case "spamd", "rspamd", "queue spam":
 		c.info = "spam"
-	case "mime":
+	case "mime", "queue attachment":
 		c.info = "MIME"
-	case "qhpsi", "clamd":
+	case "qhpsi", "clamd", "queue virus":
 		c.info = orDefault(rule, avScanner)
 	default:
 		c.info = ""

@@ -54,6 +54,10 @@ func TestConditionsOfMessages(t *testing.T) {
 		return sqmail.Verdict{Stage: "body", Filter: filter, Rule: rule, Action: sqmail.ActionReject,
 			Reply: sqmail.Reply{Code: 554, Enhanced: sqmail.EnhancedCode{5, 3, 2}, Text: "no"}}
 	}
+	deferred := func(filter string) sqmail.Verdict {
+		return sqmail.Verdict{Stage: "body", Filter: filter, Action: sqmail.ActionDefer,
+			Reply: sqmail.Reply{Code: 451, Enhanced: sqmail.EnhancedCode{4, 3, 0}, Text: "no"}}
+	}
 	policy := bodyVerdicts{}
 	var script strings.Builder
 	script.WriteString("S: 220*\nC: EHLO c\nS: 250...\n")
@@ -74,6 +78,10 @@ func TestConditionsOfMessages(t *testing.T) {
 		{first: "part", v: refused("mime", "*.exe"), reply: "554 5.3.2", line: "Reject::DATA::MIME_Attach 'MIME'"},
 		{first: "virus", v: refused("qhpsi", "clamdscan"), reply: "554 5.3.2", line: "Reject::DATA::Virus_Infected 'clamdscan'"},
 		{first: "virus too", v: refused("clamd", ""), reply: "554 5.3.2", line: "Reject::DATA::Virus_Infected 'AV scanner'"},
+		{first: "program 32", v: refused("queue virus", ""), reply: "554 5.3.2", line: "Reject::DATA::Virus_Infected 'AV scanner'"},
+		{first: "program 33", v: refused("queue spam", ""), reply: "554 5.3.2", line: "Reject::DATA::Spam_Message 'spam'"},
+		{first: "program 34", v: refused("queue attachment", ""), reply: "554 5.3.2", line: "Reject::DATA::MIME_Attach 'MIME'"},
+		{first: "no scanner", v: deferred("clamd"), reply: "451 4.3.0", line: "Reject::DATA::Policy"},
 		{first: "other", v: refused("mine", "x"), reply: "554 5.3.2", line: "Reject::DATA::Policy"},
 		{first: "fine", reply: "250 2.0.0 ok "},
 	} {

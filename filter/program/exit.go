@@ -13,6 +13,19 @@ const (
 	exitCrash     = -1
 )
 
+// opFor says for the log what a program that stands in for the queue has found.
+func opFor(code int) string {
+	switch code {
+	case 32:
+		return "queue virus"
+	case 33:
+		return "queue spam"
+	case 34:
+		return "queue attachment"
+	}
+	return "queue"
+}
+
 // replyFor returns what an exit code means to the client: 11 to 40 are
 // permanent, all others are not. Spec: queue.md, 1.1, and filter.md, 13. (In
 // the original 32, 33 and 34 are permanent to some callers only.)

@@ -94,7 +94,7 @@ func (q *Queue) failed(ctx context.Context, env *sqmail.Envelope, code int, caus
 		cause = fmt.Errorf("exit code %d", code)
 	}
 	reply := replyFor(code)
-	err := &sqmail.Error{Op: q.Program, Class: reply.Class(), Reply: reply, Err: cause}
+	err := &sqmail.Error{Op: opFor(code), Class: reply.Class(), Reply: reply, Err: cause}
 	if q.Log != nil {
 		q.Log.WarnContext(ctx, "queue program failed", "program", q.Program, "from", env.ReversePath.String(), "code", code, "err", cause)
 	}

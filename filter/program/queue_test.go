@@ -185,6 +185,17 @@ func TestAddressesThatDoNotFit(t *testing.T) {
 }
 
 // No variable may be so long that the program cannot be started at all.
+// TestLogHearsWhatWasFound: smtpd's log has names for it.
+func TestLogHearsWhatWasFound(t *testing.T) {
+	for code, want := range map[int]string{32: "queue virus", 33: "queue spam", 34: "queue attachment", 31: "queue", 71: "queue"} {
+		q, _ := queue(t, readAll+"exit %d", code)
+		_, err := q.Receive(t.Context(), envelope("a@x.test", "b@y.test"), strings.NewReader(message))
+		if e, ok := errors.AsType[*sqmail.Error](err); !ok || e.Op != want {
+			t.Errorf("%d: %v", code, err)
+		}
+	}
+}
+
 // TestVariablesOfMessages: those of spec/smtpd.md 3.3 that wrappers look at.
 func TestVariablesOfMessages(t *testing.T) {
 	env := envelope("a@x.test", "b@y.test", "c@y.test")
