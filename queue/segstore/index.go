@@ -184,14 +184,22 @@ func (s *Store) finish(id queue.ID) error {
 }
 
 // writeState writes what changed of a message. The caller owns it. The
-// attempts are split over several records if they are many.
-func (s *Store) writeState(id queue.ID, slot agenda.Slot, st *state, flags uint8) error {
+// attempts are split over several records if they are many. When all is durable
+// then is called, if it is not nil, with the index locked: a checkpoint must not
+// see the record without what it says.
+func (s *Store) writeState(id queue.ID, slot agenda.Slot, st *state, flags uint8, then func()) error {
 	var entries []*entry
-	for _, part := range s.split(st, flags) {
+	parts := s.split(st, flags)
+	for i, part := range parts {
 		h := header{kind: kindState, flags: flags, id: id}
 		e := &entry{buf: bare(&h, part)}
 		e.header = h
-		e.apply = func(p place) { s.addState(slot, p, uint32(len(e.buf)), flags&flagFull != 0) }
+		e.apply = func(p place) {
+			s.addState(slot, p, uint32(len(e.buf)), flags&flagFull != 0)
+			if i == len(parts)-1 && then != nil {
+				then()
+			}
+		}
 		entries = append(entries, e)
 	}
 	return s.front.commit(entries...)

@@ -92,7 +92,7 @@ func (l *lease) Checkpoint(_ context.Context, attempts []queue.Attempt) error {
 		return err
 	}
 	defer l.s.disown(l.id)
-	err := l.write(attempts, l.l.Due, false)
+	err := l.write(attempts, l.l.Due, nil)
 	l.s.index.Lock()
 	l.s.index.Thaw(l.l)
 	l.s.index.Unlock()
@@ -105,13 +105,12 @@ func (l *lease) Retry(_ context.Context, attempts []queue.Attempt, at time.Time)
 		return err
 	}
 	defer l.s.disown(l.id)
-	err := l.write(attempts, at, true)
-	l.s.index.Lock()
-	defer l.s.index.Unlock()
+	err := l.write(attempts, at, func() { l.s.index.End(l.l, at) })
 	if err != nil {
-		at = l.l.Due
+		l.s.index.Lock()
+		l.s.index.End(l.l, l.l.Due)
+		l.s.index.Unlock()
 	}
-	l.s.index.End(l.l, at)
 	return err
 }
 
@@ -155,9 +154,9 @@ func (l *lease) begin() error {
 	return err
 }
 
-// write adds attempts to the journal. At the end of the lease it writes the
-// journal as a whole, so that the next one has one record to read.
-func (l *lease) write(attempts []queue.Attempt, due time.Time, last bool) error {
+// write adds attempts to the journal. At the end of the lease, which end does,
+// it writes the journal as a whole, so that the next one has one record to read.
+func (l *lease) write(attempts []queue.Attempt, due time.Time, end func()) error {
 	if err := journal.Check(attempts, len(l.o.Envelope.Recipients)); err != nil {
 		return err
 	}
@@ -179,13 +178,13 @@ func (l *lease) write(attempts []queue.Attempt, due time.Time, last bool) error 
 		flags |= flagRetry
 		journal.SetDue(now, at)
 	}
-	if last {
+	if end != nil {
 		full := &state{due: st.due, attempts: now}
 		if flags := flags&^flagRetry | flagFull; len(encodeState(full, flags)) <= l.s.maxRecord() {
-			return l.s.writeState(l.id, l.l.Slot, full, flags)
+			return l.s.writeState(l.id, l.l.Slot, full, flags, end)
 		}
 	}
-	if err := l.s.writeState(l.id, l.l.Slot, st, flags); err != nil {
+	if err := l.s.writeState(l.id, l.l.Slot, st, flags, end); err != nil {
 		return err
 	}
 	l.journal = now

@@ -78,13 +78,7 @@ func (s *Store) change(ctx context.Context, id queue.ID, alter func(agenda.Slot,
 	if alter(slot, st, &flags) {
 		return s.front.settle() // what failed to undo it must not come to light
 	}
-	if err := s.writeChange(id, slot, st, flags, long); err != nil {
-		return err
-	}
-	s.index.Lock()
-	defer s.index.Unlock()
-	apply(slot)
-	return nil
+	return s.writeChange(id, slot, st, flags, long, func() { apply(slot) })
 }
 
 // maxChain is how many states a message may have before they are written as
@@ -111,9 +105,9 @@ func (s *Store) stateOf(slot agenda.Slot) (*state, uint8) {
 }
 
 // writeChange writes a state, all states as one if there are too many.
-func (s *Store) writeChange(id queue.ID, slot agenda.Slot, st *state, flags uint8, long bool) error {
+func (s *Store) writeChange(id queue.ID, slot agenda.Slot, st *state, flags uint8, long bool, then func()) error {
 	if !long {
-		return s.writeState(id, slot, st, flags)
+		return s.writeState(id, slot, st, flags, then)
 	}
 	if o, err := s.open(id, false); err == nil {
 		full := &state{due: st.due, attempts: o.Journal}
@@ -122,10 +116,10 @@ func (s *Store) writeChange(id queue.ID, slot agenda.Slot, st *state, flags uint
 			journal.SetDue(full.attempts, st.retry)
 		}
 		if flags := flags&^flagRetry | flagFull; len(encodeState(full, flags)) <= s.maxRecord() {
-			return s.writeState(id, slot, full, flags)
+			return s.writeState(id, slot, full, flags, then)
 		}
 	}
-	return s.writeState(id, slot, st, flags)
+	return s.writeState(id, slot, st, flags, then)
 }
 
 // Scan implements [queue.Store]. It waits until the index is loaded. What is in
