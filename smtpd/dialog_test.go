@@ -18,16 +18,13 @@ import (
 	"github.com/sqmail/sqmail/smtpd/smtpdtest"
 )
 
-// TestDialogues plays the dialogues of testdata/dialog. Each begins with "== "
+// TestDialogues plays the dialogues of testdata/dialog; those in its folder
+// reply have a file for each reply of smtpd.md, 10.1. Each begins with "== "
 // and the rule that it shows. Lines "O: " name options of the server, by the
 // table below; lines "M: " are the messages that it must have taken, and no
 // others. The rest is as in smtpdtest.Talk.
 func TestDialogues(t *testing.T) {
-	files, err := filepath.Glob("testdata/dialog/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatal("no dialogues", err)
-	}
-	for _, file := range files {
+	for _, file := range dialogues(t) {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
@@ -41,6 +38,19 @@ func TestDialogues(t *testing.T) {
 			})
 		}
 	}
+}
+
+// dialogues returns the files with dialogues.
+func dialogues(t testing.TB) (files []string) {
+	t.Helper()
+	for _, pattern := range []string{"testdata/dialog/*.txt", "testdata/dialog/reply/*.txt"} {
+		found, err := filepath.Glob(pattern)
+		if err != nil || len(found) == 0 {
+			t.Fatal("no dialogues", pattern, err)
+		}
+		files = append(files, found...)
+	}
+	return files
 }
 
 func playDialogue(t *testing.T, script string) {

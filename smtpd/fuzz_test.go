@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -128,8 +127,7 @@ func checkReplies(t *testing.T, said string) {
 
 // dialogueSeeds are the client's lines of our dialogues.
 func dialogueSeeds(f *testing.F) (seeds [][]byte) {
-	files, _ := filepath.Glob("testdata/dialog/*.txt")
-	for _, file := range files {
+	for _, file := range dialogues(f) {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			f.Fatal(err)
