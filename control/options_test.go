@@ -162,3 +162,18 @@ func TestOrderOfFilters(t *testing.T) {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }
+
+// TestVariablesOfTheSite: what means nothing to us is no slip of the pen where a
+// program finds it in its environment.
+func TestVariablesOfTheSite(t *testing.T) {
+	for variables, doubtful := range map[string]bool{`SITE=1`: true, `SITE=1 QMAILQUEUE="/bin/sh"`: false, `QHPSI="/bin/sh" SITE=1`: false} {
+		c, err := LoadFS(homeOf(map[string]string{"control/services": "smtpd smtp 127.0.0.1:0 " + variables + "\n"}), "/nowhere")
+		if err != nil {
+			t.Fatal(err)
+		}
+		told := slices.ContainsFunc(c.Problems, func(p Problem) bool { return strings.HasPrefix(p.Text, "SITE is a variable that nothing looks at") })
+		if told != doubtful {
+			t.Errorf("%s: %v", variables, c.Problems)
+		}
+	}
+}

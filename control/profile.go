@@ -85,6 +85,7 @@ func (s *source) advise(service *Service, settings *Settings) {
 	warn := func(format string, args ...any) { s.warn(service.File, service.Line, format, args...) }
 	implicit := service.ImplicitTLS()
 	cleartext := !implicit && settings.STARTTLS != Required && !onLoopback(service.Address)
+	s.idleFilters(service)
 	switch service.Protocol {
 	case "submission", "smtps":
 		if settings.Auth != Required && !settings.CertRelay {
@@ -104,6 +105,18 @@ func (s *source) advise(service *Service, settings *Settings) {
 	}
 	if set("UCSPITLS") && !protocols[service.Protocol].startTLS {
 		warn("UCSPITLS has no effect on %s", service.Protocol)
+	}
+}
+
+// idleFilters warns of filters on a service that takes no mail.
+func (s *source) idleFilters(service *Service) {
+	if !strings.HasPrefix(service.Protocol, "pop3") {
+		return
+	}
+	for _, v := range service.Variables {
+		if _, isFilter := filterVariables[v.Name]; isFilter || replyTexts[v.Name] != "" {
+			s.warn(service.File, service.Line, "%s has no effect on %s", v.Name, service.Protocol)
+		}
 	}
 }
 

@@ -156,6 +156,10 @@ func TestDoubtfulServices(t *testing.T) {
 		{`x submission :25`, "", "control/services:1: warning: a service for submission should"},
 		{`x smtp :25 SMTPAUTH=""`, "", "control/services:1: warning: passwords go over the network in clear"},
 		{`x pop3 :110`, "", "control/services:1: warning: passwords go over the network in clear"},
+		{`x pop3 127.0.0.1:110 CLAMD="/c"`, "", "control/services:1: warning: CLAMD has no effect on pop3"},
+		{`x pop3 127.0.0.1:110 REPLY_CONTENT="x"`, "", "control/services:1: warning: REPLY_CONTENT has no effect on pop3"},
+		{`x smtp 127.0.0.1:25 QMAILQUEUE="bin/none"`, "", "control/services:1: warning: QMAILQUEUE: there is no program /"},
+		{`x smtp 127.0.0.1:25 rules=r`, `1.:allow,QHPSI="/none/x"`, "control/r:1: warning: QHPSI: there is no program /none/x"},
 		{`x pop3 127.0.0.1:110 SMTPAUTH=""`, "", "control/services:1: warning: SMTPAUTH has no effect on pop3"},
 		{absent, "", "control/services: warning: does not exist: nothing listens"},
 	}
