@@ -115,3 +115,40 @@ func TestDNSListsInPlaceOfTheGreeting(t *testing.T) {
 		server.Close()
 	}
 }
+
+// TestRBLFile: what control/rbl and RBL say is asked of a DNS server.
+func TestRBLFile(t *testing.T) {
+	zone := mailtest.NewZone(t, `
+		7.2.0.192.bl.test   TXT "seen spamming"
+		7.2.0.192.bl.test   A   127.0.0.2
+		8.2.0.192.hard.test TXT "never"
+		9.2.0.192.own.test  A   127.0.0.4
+		6.2.0.192.wl.test   A   127.0.0.1
+		6.2.0.192.bl.test   TXT "seen spamming, too"
+		7.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.bl.test TXT "by IPv6"
+	`)
+	zone.On(mailtest.Any, mailtest.For("5.2.0.192.bl.test")).ServFail()
+	dns := &resolver.Client{Servers: []string{zone.Start(t)}, Timeout: 50 * time.Millisecond}
+	files := map[string]string{"control/rbl": "# lists\n!wl.test\nbl.test\n-hard.test\nown.test:%IP% is listed here\n"}
+	for _, test := range []struct{ variables, xclient, want string }{
+		{`RBL=""`, "ADDR=192.0.2.7", "451 4.7.1 seen spamming"},
+		{`RBL=""`, "ADDR=192.0.2.8", "553 5.7.1 never"},
+		{`RBL=""`, "ADDR=192.0.2.9", "451 4.7.1 192.0.2.9 is listed here"},
+		{`RBL=""`, "ADDR=192.0.2.6", "250 2.1.5 ok"},
+		{`RBL=""`, "ADDR=192.0.2.5", "250 2.1.5 ok"},
+		{`RBL=""`, "ADDR=192.0.2.4", "250 2.1.5 ok"},
+		{`RBL=""`, "ADDR=IPV6:2001:db8::7", "451 4.7.1 by IPv6"},
+		{`RBL=""`, "ADDR=192.0.2.7 LOGIN=joe", "250 2.1.5 ok"},
+		{`RBL="reject"`, "ADDR=192.0.2.7", "553 5.7.1 seen spamming"},
+		{`RBL="strict"`, "ADDR=192.0.2.5", "451 4.7.1 temporary lookup failure in bl.test"},
+		{`RBL="tag"`, "ADDR=192.0.2.7", "250 2.1.5 ok"},
+		{`RBL="" RBLSMTPD=""`, "ADDR=192.0.2.7", "250 2.1.5 ok"},
+		{`RBL="" RBLSMTPD="-go away"`, "ADDR=192.0.2.4", "553 5.7.1 go away"},
+		{"", "ADDR=192.0.2.7", "250 2.1.5 ok"},
+	} {
+		s := newSite(t, dns, test.variables, files)
+		if got := s.lastReply([]string{"XCLIENT " + test.xclient, "EHLO c", "MAIL FROM:<a@example.net>", "RCPT TO:<b@mx.test>"}); got != test.want {
+			t.Errorf("%s, %s: %q, want %q", test.variables, test.xclient, got, test.want)
+		}
+	}
+}

@@ -10,7 +10,6 @@ import (
 
 	"github.com/sqmail/sqmail/control"
 	"github.com/sqmail/sqmail/filter"
-	"github.com/sqmail/sqmail/mailtest"
 	"github.com/sqmail/sqmail/smtpd"
 	"github.com/sqmail/sqmail/smtpd/smtpdtest"
 )
@@ -26,7 +25,7 @@ type site struct {
 // newSite starts a server for a home of files, with the variables of its one
 // service. XCLIENT is for everybody on loopback, so that clients can come from
 // anywhere.
-func newSite(t *testing.T, zone *mailtest.Zone, variables string, files map[string]string) *site {
+func newSite(t *testing.T, dns control.Resolver, variables string, files map[string]string) *site {
 	t.Helper()
 	home := fstest.MapFS{
 		"control/me":       {Data: []byte("mx.test\n")},
@@ -39,11 +38,11 @@ func newSite(t *testing.T, zone *mailtest.Zone, variables string, files map[stri
 	if err != nil {
 		t.Fatal(err)
 	}
-	filters := config.Filters(control.Parts{Resolver: zone, TempDir: t.TempDir()})
+	filters := config.Filters(control.Parts{Resolver: dns, TempDir: t.TempDir()})
 	t.Cleanup(func() { filters.Close() })
 	profile := config.Services[0].For(control.Client{})
 	chain := &filter.Chain{Filters: filters.For(profile), NewSession: func(_ context.Context, s *filter.Session) error {
-		s.Relayed, s.CertRelayed = profile.RelayClient, profile.CertRelay
+		s.Relayed, s.CertRelayed, s.Vars = profile.RelayClient, profile.CertRelay, profile.Vars
 		return nil
 	}}
 	s := &site{t: t, log: new(bytes.Buffer), taken: new(smtpdtest.Recorder)}
