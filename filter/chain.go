@@ -201,6 +201,10 @@ func (p *Policy) ask(ctx context.Context, s stage, input string, call func(conte
 	for _, f := range filters {
 		v, err := p.askOne(ctx, f, s, input, call)
 		now := time.Since(begin)
+		if err == nil && v.Action == sqmail.ActionPass && v.Rule == "" && p.observe == nil {
+			before = now
+			continue // there is nothing to tell
+		}
 		v.Stage, v.Filter, v.Took = s.String(), f.Name(), now-before
 		before = now
 		if done, err := p.settle(ctx, v, err); done || err != nil {
@@ -215,10 +219,13 @@ func (p *Policy) ask(ctx context.Context, s stage, input string, call func(conte
 
 // askOne asks one filter, or recalls what it has said.
 func (p *Policy) askOne(ctx context.Context, f Filter, s stage, input string, call func(context.Context, Filter) (sqmail.Verdict, error)) (v sqmail.Verdict, err error) {
-	question := ""
-	if p.rec != nil {
-		question = p.question(f, s.String(), input)
+	if p.rec == nil {
+		if v, err = call(ctx, f); err != nil {
+			v, err = p.judged(v, err)
+		}
+		return v, err
 	}
+	question := p.question(f, s.String(), input)
 	if question != "" && p.rec.replay {
 		return p.replayed(question), nil
 	}

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"log/slog"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/sqmail/sqmail"
@@ -101,8 +102,8 @@ func (f *Greylist) Recipient(ctx context.Context, s *Session, to *sqmail.Recipie
 	if f.Store == nil || s.RelayClient() || !addr.IsValid() {
 		return sqmail.Verdict{}, nil
 	}
-	limited, cancel := context.WithTimeout(ctx, cmp.Or(f.Timeout, greyTimeout))
-	defer cancel()
+	limited := &lazyTimeout{Context: ctx, timeout: cmp.Or(f.Timeout, greyTimeout)}
+	defer limited.end()
 	now, known, from := time.Now(), false, network(addr).String()
 	err := f.Store.Update(limited, greyKey(from, s.Envelope.ReversePath, to.Path), func(r GreyRecord) GreyRecord {
 		next, pass := f.next(r, now)
@@ -147,6 +148,31 @@ func (f *Greylist) next(r GreyRecord, now time.Time) (GreyRecord, bool) {
 	}
 	r.Passed, r.Expires = true, now.Add(lifetime)
 	return r, true
+}
+
+// lazyTimeout is a context that gets its timer when somebody waits for it, which
+// a [GreyStore] seldom needs.
+type lazyTimeout struct {
+	context.Context
+	timeout time.Duration
+	once    sync.Once
+	limited context.Context
+	cancel  context.CancelFunc
+}
+
+func (t *lazyTimeout) start() context.Context {
+	t.once.Do(func() { t.limited, t.cancel = context.WithTimeout(t.Context, t.timeout) })
+	return t.limited
+}
+
+func (t *lazyTimeout) Done() <-chan struct{}       { return t.start().Done() }
+func (t *lazyTimeout) Deadline() (time.Time, bool) { return t.start().Deadline() }
+func (t *lazyTimeout) Err() error                  { return t.start().Err() }
+
+func (t *lazyTimeout) end() {
+	if t.once.Do(func() {}); t.cancel != nil { // it has begun
+		t.cancel()
+	}
 }
 
 // network returns the network that a client is known by.
