@@ -27,8 +27,9 @@ type Service struct {
 	// "qmqp", "pop3" or "pop3s".
 	Protocol string
 
-	// Address is where it listens: host:port. The host is an address or "",
-	// for all; a port of 0 lets the system choose.
+	// Address is where it listens: host:port. The host is an address;
+	// "0.0.0.0" stands for all of IPv4, "::" for all of IPv6, and "" for both
+	// (see Network). A port of 0 lets the system choose.
 	Address string
 
 	// Variables are those of the line, in its order.
@@ -206,7 +207,7 @@ func (s *source) services(c *Config) []*Service {
 		return nil
 	}
 	var services []*Service
-	names, addresses := map[string]int{}, map[string]int{}
+	names := map[string]int{}
 	rules := map[string]*Rules{}
 	number := 0
 	for raw := range bytes.Lines(text) {
@@ -225,9 +226,7 @@ func (s *source) services(c *Config) []*Service {
 			s.fatal(file, number, "protocol %s is not served yet", service.Protocol)
 		}
 		s.unique(service, names, service.Name)
-		if !strings.HasSuffix(service.Address, ":0") {
-			s.unique(service, addresses, service.Address)
-		}
+		s.free(service, services)
 		s.rulesOf(service, rules)
 		s.profiles(c, service)
 		service.ProxyFrom = service.profiles[nil].ProxyFrom
@@ -243,6 +242,55 @@ func (s *source) unique(service *Service, seen map[string]int, key string) {
 		return
 	}
 	seen[key] = service.Line
+}
+
+// free complains if a service before has the address already.
+func (s *source) free(service *Service, before []*Service) {
+	for _, other := range before {
+		if overlap(service.Address, other.Address) {
+			s.fatal(service.File, service.Line, "%s is the address of line %d already, %s", service.Address, other.Line, other.Address)
+			return
+		}
+	}
+}
+
+// overlap reports whether two listeners cannot have these addresses together.
+func overlap(a, b string) bool {
+	hostA, portA, _ := net.SplitHostPort(a)
+	hostB, portB, _ := net.SplitHostPort(b)
+	if portA != portB || portA == "0" {
+		return false
+	}
+	return hostA == "" || hostB == "" || covers(hostA, hostB) || covers(hostB, hostA)
+}
+
+// covers reports whether all, an address, is b too.
+func covers(all, b string) bool {
+	x, y := addressOfHost(all), addressOfHost(b)
+	return x == y || x.IsUnspecified() && x.Is4() == y.Is4()
+}
+
+func addressOfHost(host string) netip.Addr {
+	if host == "localhost" {
+		host = "127.0.0.1"
+	}
+	addr, _ := netip.ParseAddr(host)
+	return addr.Unmap()
+}
+
+// Network is the network to listen in, as net.Listen takes it: "tcp4" and "tcp6"
+// for all addresses of a family, so that each may have a service of its own, else
+// "tcp".
+func (s *Service) Network() string {
+	host, _, _ := net.SplitHostPort(s.Address)
+	addr := addressOfHost(host)
+	switch {
+	case host == "" || !addr.IsUnspecified():
+		return "tcp"
+	case addr.Is4():
+		return "tcp4"
+	}
+	return "tcp6"
 }
 
 // rulesOf reads the rules file of a service, once for all services.

@@ -136,6 +136,37 @@ func TestRulesAreReadOnceAndCheckedWithTheServices(t *testing.T) {
 	refuse(t, home(map[string]string{"services": services}), "control/services:1: control/r does not exist")
 }
 
+// Two listeners cannot have one address, however it is written.
+func TestAddressesThatOverlap(t *testing.T) {
+	for _, tt := range []struct {
+		a, b    string
+		overlap bool
+	}{
+		{"127.0.0.1:25", "127.0.0.1:25", true},
+		{"127.0.0.1:25", "127.0.0.1:26", false},
+		{"127.0.0.1:25", "localhost:25", true},
+		{":25", "127.0.0.1:25", true},
+		{"192.0.2.1:25", "0.0.0.0:25", true},
+		{"0.0.0.0:25", "[::]:25", false},
+		{"[::1]:25", "[::]:25", true},
+		{"[::1]:25", "[::0:1]:25", true},
+		{"[::1]:25", "127.0.0.1:25", false},
+		{":25", "[::]:25", true},
+		{":0", ":0", false},
+	} {
+		files := home(map[string]string{"services": "a smtp " + tt.a + "\nb smtp " + tt.b + "\n"})
+		if _, err := control.LoadFS(files, "/"); (err != nil) != tt.overlap {
+			t.Errorf("%s and %s: %v", tt.a, tt.b, err)
+		}
+	}
+	c := load(t, map[string]string{"services": "a smtp 0.0.0.0:1\nb smtp [::]:1\nc smtp :2\nd smtp 127.0.0.1:3\n"})
+	for i, want := range []string{"tcp4", "tcp6", "tcp", "tcp"} {
+		if got := c.Services[i].Network(); got != want {
+			t.Errorf("%s: %s", c.Services[i].Address, got)
+		}
+	}
+}
+
 // What the daemon cannot serve, check does not let pass.
 func TestProtocolsWithoutAServerAreRefused(t *testing.T) {
 	for _, protocol := range []string{"qmtp", "qmtps", "qmqp"} {

@@ -25,7 +25,7 @@ import (
 )
 
 // drainTime is what sessions, and then deliveries, get to end when the daemon
-// is asked to.
+// is asked to, unless daemon.drain says otherwise.
 const drainTime = 20 * time.Second
 
 // daemon is a home at work.
@@ -34,6 +34,7 @@ type daemon struct {
 	log     *slog.Logger
 	out     io.Writer   // who hears of the listeners and that we are ready
 	classic *appendFile // of classic lines; nil: none are wanted
+	drain   time.Duration
 
 	watcher *control.Watcher
 	dns     *resolver.Client
@@ -58,6 +59,9 @@ func serveHome(ctx context.Context, d *daemon, reload <-chan os.Signal) error {
 	d.failed, d.unopened = make(chan error, 1), make(chan struct{}, 1)
 	if d.dns == nil {
 		d.dns = &resolver.Client{}
+	}
+	if d.drain == 0 {
+		d.drain = drainTime
 	}
 	d.watcher = &control.Watcher{Home: d.home, Log: d.log, Changed: func(_, c *control.Config) { d.apply(ctx, c) }}
 	if err := d.watcher.Reload(); err != nil {
@@ -205,7 +209,7 @@ func (d *daemon) serveAdmin() error {
 // the queue, then the agents.
 func (d *daemon) stop() error {
 	d.stopListeners()
-	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+	ctx, cancel := context.WithTimeout(context.Background(), d.drain)
 	defer cancel()
 	if err := d.queue.Shutdown(ctx); err != nil {
 		d.log.Warn("deliveries were cut off", "err", err)
@@ -217,7 +221,7 @@ func (d *daemon) stop() error {
 }
 
 func (d *daemon) stopListeners() {
-	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+	ctx, cancel := context.WithTimeout(context.Background(), d.drain)
 	defer cancel()
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -28,6 +28,8 @@ type inside struct {
 	log *lockedBuffer
 	hup chan os.Signal
 
+	stop func() // ends it, and waits
+
 	mu    sync.Mutex
 	addrs map[string]string // by service name, the last one that was told
 }
@@ -41,7 +43,7 @@ foe.example.net.        A   192.0.2.2
 `
 
 // serveInside runs a daemon for a new home with files of these texts.
-func serveInside(t *testing.T, files map[string]string) *inside {
+func serveInside(t *testing.T, files map[string]string, configure ...func(*daemon)) *inside {
 	t.Helper()
 	d := &inside{t: t, dir: filepath.Join(t.TempDir(), "home"), log: &lockedBuffer{}, hup: make(chan os.Signal), addrs: map[string]string{}}
 	must(t, "", "init", "-home", d.dir, "-me", "mx.example.org")
@@ -51,6 +53,9 @@ func serveInside(t *testing.T, files map[string]string) *inside {
 	out, in := io.Pipe()
 	d.d = &daemon{home: d.dir, out: in, log: slog.New(slog.NewTextHandler(d.log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
 	d.d.dns = &resolver.Client{Servers: []string{"192.0.2.53"}, Dialer: mailtest.NewZone(t, names)}
+	for _, f := range configure {
+		f(d.d)
+	}
 	ready := make(chan struct{})
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
@@ -59,12 +64,13 @@ func serveInside(t *testing.T, files map[string]string) *inside {
 		ended <- serveHome(ctx, d.d, d.hup)
 		in.Close()
 	}()
-	t.Cleanup(func() {
+	d.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
 	})
+	t.Cleanup(d.stop)
 	select {
 	case <-ready:
 	case err := <-ended:
@@ -142,4 +148,19 @@ func (d *inside) dial(service string) *smtpdtest.Client {
 	c := d.connect(service, "")
 	c.Expect(220)
 	return c
+}
+
+// A session that does not end costs the queue nothing of its time, and nobody
+// says that deliveries were cut off when there were none.
+func TestQueueHasTimeOfItsOwnToEnd(t *testing.T) {
+	d := serveInside(t, map[string]string{"control/services": "smtpd smtp 127.0.0.1:0\n"}, func(d *daemon) { d.drain = 100 * time.Millisecond })
+	c := d.dial("smtpd")
+	c.Do("EHLO c", 250)
+	c.Do("MAIL FROM:<a@example.net>", 250)
+	c.Do("RCPT TO:<b@mx.example.org>", 250)
+	c.Do("DATA", 354)
+	d.stop()
+	if d.told("sessions were cut off") != 1 || d.told("deliveries were cut off") != 0 || d.told("msg=stopped") != 1 {
+		t.Error(d.log)
+	}
 }

@@ -146,7 +146,7 @@ func socketFor(ctx context.Context, service *control.Service, before []*listener
 		}
 	}
 	var config net.ListenConfig
-	return config.Listen(ctx, "tcp", service.Address)
+	return config.Listen(ctx, service.Network(), service.Address)
 }
 
 // server makes the server of a service; what holds for a client is looked up

@@ -132,10 +132,18 @@ func check(_ context.Context, std stdio, fs *flag.FlagSet, args []string) error 
 		json.NewEncoder(std.out).Encode(append([]control.Problem{}, problems...))
 	}
 	if fatal > 0 {
-		return permanentError{fmt.Errorf("the daemon cannot use this home: %d of %d problems are fatal", fatal, len(problems))}
+		return permanentError{fmt.Errorf("the daemon cannot use this home: %s, %s", count(fatal, "error"), count(len(problems)-fatal, "warning"))}
 	}
 	if !*asJSON {
-		fmt.Fprintf(std.out, "the daemon can use this home; %d warnings\n", len(problems))
+		fmt.Fprintf(std.out, "the daemon can use this home; %s\n", count(len(problems), "warning"))
 	}
 	return nil
+}
+
+// count says how many there are of something.
+func count(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprint(n, " ", what)
 }
