@@ -72,7 +72,9 @@ func (s *session) mail(arg string) {
 		return
 	case s.set.maxMessage > 0 && tx.env.Size > s.set.maxMessage: // RFC 1870, 6.1
 		s.decline("DATA::Invalid_Size", s.set.tooBig, pathAttr("from", path), slog.Int64("size", tx.env.Size))
-		s.declinedMail(s.tooBig(sqmail.StageReversePath), arg)
+		s.declined(s.tooBig(sqmail.StageReversePath), path.String())
+		tx.ending = sqmail.EndedRefused
+		s.logStory(tx)
 		return
 	}
 	s.begins(tx)

@@ -39,9 +39,11 @@ func (s *session) follow() {
 		return
 	}
 	list := s.tx.env.Verdicts
-	if len(t.Present().Verdicts) == 0 {
+	if step := t.Present(); len(step.Verdicts) == 0 {
 		for _, v := range list[min(s.tx.told, len(list)):] {
-			t.Add(v)
+			if v.Stage == "" || v.Stage == step.Stage { // others are of the session
+				t.Add(v)
+			}
 		}
 	}
 	s.tx.told = len(list)

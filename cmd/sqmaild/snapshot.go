@@ -194,15 +194,24 @@ func (d *daemon) admit(ctx context.Context, service string, peer *sqmail.Peer) (
 		peer.Name = d.reverseName(ctx, peer.Remote.Addr())
 	}
 	now := d.current()
-	p := now.profile(service, peer)
+	p, err := now.admit(service, peer)
+	if err != nil {
+		now.done()
+		return nil, nil, err
+	}
+	return now, p, nil
+}
+
+// admit finds out what holds for a client, and tells its story by which rule.
+func (s *snapshot) admit(service string, peer *sqmail.Peer) (*control.Profile, error) {
+	p := s.profile(service, peer)
 	if v := connectionRule(p).Verdict(peer); v.Rule != "" || v.Action != sqmail.ActionPass {
 		peer.Trace.Add(v)
 	}
 	if p == nil || !p.Allow {
-		now.done()
-		return nil, nil, denied(p)
+		return nil, denied(p)
 	}
-	return now, p, nil
+	return p, nil
 }
 
 // connectionRule is the rule by which a profile was chosen. Without a profile
