@@ -59,7 +59,8 @@ func ParseHelloMode(value string) HelloMode {
 
 // BadHello refuses strangers for their hello name. The verdict falls at the
 // first recipient. An entry with "!" at its end exempts that name from the
-// list and from what the mode asks of names. Spec: filter.md, 2.
+// list and from what the mode asks of names. Case does not matter, in patterns
+// neither: a hello name is a domain. Spec: filter.md, 2.
 type BadHello struct {
 	Mode     HelloMode
 	Resolver Resolver // for Mode.Address and Mode.Exchanger
@@ -74,7 +75,7 @@ func NewBadHello(rules []Rule) *BadHello {
 	var patterns []Rule
 	for _, r := range rules {
 		if !strings.HasSuffix(r.Text, "!") {
-			patterns = append(patterns, r)
+			patterns = append(patterns, Rule{lower(r.Text), r.File, r.Line})
 		}
 	}
 	return &BadHello{list: NewList(rules), patterns: newPatterns(patterns, true)}
@@ -111,7 +112,7 @@ func (f *BadHello) judge(ctx context.Context, s *Session) (sqmail.Verdict, error
 		if rule, ok := f.list.Lookup(hello); ok {
 			return refuse(rule, hello, badHello, f.Text), nil
 		}
-		if rule, yes, found := f.patterns.Match(hello); found && yes {
+		if rule, yes, found := f.patterns.Match(lower(hello)); found && yes {
 			return refuse(rule, hello, badHello, f.Text), nil
 		}
 	}

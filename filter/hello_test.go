@@ -68,6 +68,7 @@ func TestBadHello(t *testing.T) {
 		{mode: "", host: "h.example.org", silent: true},
 		{mode: "=", host: "h.example.org", hello: "H.example.ORG"},
 		{mode: "=", host: "h.example.org", hello: "other", want: "="},
+		{mode: ".", host: "h.example.org", hello: "X.Invalid", want: "*.invalid"}, // REQ: the case of a domain does not matter
 		{mode: ".", hello: "localhost", relay: true},
 
 		{mode: "=", hello: "h.example.org", want: "="}, // the reverse name is not known
