@@ -47,13 +47,14 @@ type Filters struct {
 
 	mu     sync.Mutex
 	shared map[any]filter.Filter // by what makes it
+	queues map[string]chan struct{} // what bounds the programs in QMAILQUEUE, by program
 	closed bool
 }
 
 // Filters returns what makes the filters of c's profiles.
 func (c *Config) Filters(parts Parts) *Filters {
 	parts.Resolver = filter.RecordDNS(parts.Resolver)
-	return &Filters{config: c, parts: parts, shared: map[any]filter.Filter{}}
+	return &Filters{config: c, parts: parts, shared: map[any]filter.Filter{}, queues: map[string]chan struct{}{}}
 }
 
 // share returns the filter that was made for key, or else makes it.

@@ -142,7 +142,7 @@ func TestDNSListsOverSMTP(t *testing.T) {
 		{`RBL=""`, "!wl.test\nbl.test\n", "250", ""},
 		{`RBL=""`, "bl.test\n!wl.test\n", "451", ""},
 		{`RBL=""`, "down.test\nbl.test\n", "451 4.7.1 you are listed", ""},
-		{`RBL=strict`, "down.test\n-bl.test\n", "451 4.7.1 temporary lookup failure in down.test", ""},
+		{`RBL=strict`, "down.test\n-bl.test\n", "451 4.7.1 temporary failure of a list", ""},
 		{`RBL=""`, "ill.test:text\n", "250", ""},
 		{`RBL=tag`, "bl.test\n", "250", "X-RBL-Info: you are listed\n"},
 		{`RBL="" RBLSMTPD=""`, "bl.test\n", "250", ""},

@@ -147,6 +147,19 @@ func (f *Filters) Receiver(p *Profile, next sqmail.Receiver) sqmail.Receiver {
 		env = append(env, name+"="+p.Vars[name])
 	}
 	return &program.Queue{
-		Program: p.QueueProgram, Dir: f.config.Home, Env: env, TempDir: f.parts.TempDir, Log: f.parts.Log,
+		Program: p.QueueProgram, Dir: f.config.Home, Env: env, TempDir: f.parts.TempDir, Running: f.running(p.QueueProgram), Log: f.parts.Log,
 	}
+}
+
+// maxQueuePrograms is how many of a program in QMAILQUEUE run at a time.
+const maxQueuePrograms = 40
+
+// running is what bounds a program, whatever the variables that it is given.
+func (f *Filters) running(program string) chan struct{} {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.queues[program] == nil {
+		f.queues[program] = make(chan struct{}, maxQueuePrograms)
+	}
+	return f.queues[program]
 }

@@ -106,7 +106,7 @@ func TestDNSListsInPlaceOfTheGreeting(t *testing.T) {
 	}{
 		{"bl.test", true, "S: 554 5.7.1 seen spamming today\nEND\n"},
 		{"bl.test", false, "S: 421 4.7.1 seen spamming today\nEND\n"},
-		{"broken.test", true, "S: 421 4.7.1 temporary failure of a list\nEND\n"},
+		{"broken.test", true, "S: 421 4.7.1 temporary failure of a list*\nEND\n"},
 		{"empty.test", true, "S: 220*\nC: QUIT\nS: 221*\nEND\n"},
 	} {
 		f := &filter.DNSLists{Lists: []filter.DNSList{{Base: test.base}}, Resolver: dns, AtConnect: true, Reject: test.reject, FailClosed: true}

@@ -161,6 +161,10 @@ func byVariable(text string) sqmail.Verdict {
 	return listed("RBLSMTPD", text, reject)
 }
 
+// lookupFailed does not name the list: there are some whose names have a key in
+// them.
+const lookupFailed = "temporary failure of a list, try again later"
+
 // listed is the refusal of a client that is listed.
 func listed(rule, text string, reject bool) sqmail.Verdict {
 	text = strings.Map(func(r rune) rune {
@@ -227,7 +231,7 @@ func (f *DNSLists) ask(ctx context.Context, addr netip.Addr) (sqmail.Verdict, er
 func (f *DNSLists) verdict(list DNSList, a answer) (v sqmail.Verdict, decided bool) {
 	switch {
 	case a.err != nil && f.FailClosed:
-		return listed(list.Base+" does not answer", "temporary lookup failure in "+list.Base, false), true
+		return listed(list.Base+" does not answer", lookupFailed, false), true
 	case a.err != nil || !a.listed:
 		return v, false
 	case list.Allow:

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/sqmail/sqmail"
@@ -21,7 +22,7 @@ import (
 // Queue hands messages to a program that speaks the protocol of qmail-queue:
 // the message on descriptor 0, the envelope on descriptor 1, and an exit code
 // for an answer; spec: filter.md, 13, and queue.md, 1. It is a
-// sqmail.Receiver.
+// sqmail.Receiver, and is used by its pointer.
 //
 // A message is the Receiver's when the program ends with 0, and not before.
 // The protocol has no place for the parameters of the envelope: NOTIFY, ENVID,
@@ -51,13 +52,22 @@ type Queue struct {
 	// TempDir is where messages are put by until they are complete. "": /tmp.
 	TempDir string
 
+	// Running has a place for each program that may run at a time: it is made
+	// with that capacity and nothing in it, and Queues may share it. A message
+	// waits for its turn within Timeout. Nil: forty of this Queue.
+	Running chan struct{}
+
 	// Log gets one event for each message that was not taken. Nil: discarded.
 	Log *slog.Logger
+
+	once    sync.Once
+	running chan struct{}
 }
 
 const (
 	queueTimeout = 5 * time.Minute
 	queueDir     = "/var/qmail"
+	queueRunning = 40
 
 	// maxAddress is the longest address that qmail-queue takes.
 	maxAddress = 1002
@@ -106,6 +116,17 @@ func (q *Queue) failed(ctx context.Context, env *sqmail.Envelope, code int, caus
 func (q *Queue) run(ctx context.Context, env *sqmail.Envelope, message io.Reader, envelope []byte) (pid, code int, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, cmp.Or(q.Timeout, queueTimeout), errTookTooLong)
 	defer cancel()
+	q.once.Do(func() {
+		if q.running = q.Running; q.running == nil {
+			q.running = make(chan struct{}, queueRunning)
+		}
+	})
+	select {
+	case q.running <- struct{}{}:
+		defer func() { <-q.running }()
+	case <-ctx.Done():
+		return 0, exitTimeout, fmt.Errorf("too many are running: %w", context.Cause(ctx))
+	}
 	dir, path := cmp.Or(q.Dir, queueDir), q.Program
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(dir, path)

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -194,6 +195,36 @@ func TestLogHearsWhatWasFound(t *testing.T) {
 			t.Errorf("%d: %v", code, err)
 		}
 	}
+}
+
+// TestQueueProgramsAreBounded: those that share Running take turns, and who
+// waits for too long is deferred.
+func TestQueueProgramsAreBounded(t *testing.T) {
+	running := make(chan struct{}, 1)
+	first, dir := queue(t, readAll+"mkdir one || exit 31; rmdir one; exit 0")
+	second := &program.Queue{Program: first.Program, Dir: dir, TempDir: first.TempDir, Running: running, Timeout: time.Minute}
+	first.Running = running
+	var all sync.WaitGroup
+	for i := range 8 {
+		all.Go(func() {
+			q := first
+			if i%2 == 0 {
+				q = second
+			}
+			if _, err := q.Receive(t.Context(), envelope("a@x.test", "b@y.test"), strings.NewReader(message)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+
+	running <- struct{}{}
+	first.Timeout = time.Millisecond
+	_, err := first.Receive(t.Context(), envelope("a@x.test", "b@y.test"), strings.NewReader(message))
+	if got := sqmail.ReplyFor(err).String(); !strings.HasPrefix(got, "451 4.3.0 qq timeout") {
+		t.Errorf("%s, %v", got, err)
+	}
+	empty(t, first.TempDir)
 }
 
 // TestVariablesOfMessages: those of spec/smtpd.md 3.3 that wrappers look at.
