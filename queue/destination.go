@@ -38,7 +38,7 @@ type destination struct {
 func newDestination(p place, ch *channel, l Limits, now time.Time) *destination {
 	d := &destination{place: p, ch: ch, limits: l, limitsAt: now, window: l.SlowStart, tokens: float64(l.Burst), refilled: now}
 	for i := range d.lanes {
-		d.lanes[i] = lane{d: d, retry: i == 1, byAccount: make(map[string]*line)}
+		d.lanes[i] = lane{d: d, retry: i == 1}
 	}
 	return d
 }
@@ -137,9 +137,9 @@ type lane struct {
 	d         *destination
 	retry     bool
 	n         int
-	byAccount map[string]*line
-	accounts  list.List // of *line
-	class     class     // while it has a turn
+	byAccount map[string]*line // nil when nobody waits: most destinations are remembered so
+	accounts  list.List        // of *line
+	class     class            // while it has a turn
 	party     *party
 	turn      *list.Element
 }
@@ -161,6 +161,9 @@ type spot struct {
 func (l *lane) push(w *waiter) spot {
 	ln := l.byAccount[w.account]
 	if ln == nil {
+		if l.byAccount == nil {
+			l.byAccount = make(map[string]*line)
+		}
 		ln = &line{lane: l, account: w.account}
 		ln.turn = l.accounts.PushBack(ln)
 		l.byAccount[w.account] = ln
@@ -188,10 +191,14 @@ func (l *lane) pop() *waiter {
 }
 
 func (s spot) remove() {
+	l := s.line.lane
 	s.line.waiting.Remove(s.elem)
-	s.line.lane.n--
+	l.n--
 	if s.line.waiting.Len() == 0 {
-		s.line.lane.accounts.Remove(s.line.turn)
-		delete(s.line.lane.byAccount, s.line.account)
+		l.accounts.Remove(s.line.turn)
+		delete(l.byAccount, s.line.account)
+	}
+	if l.n == 0 {
+		l.byAccount = nil
 	}
 }

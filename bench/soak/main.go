@@ -5,6 +5,10 @@
 // sample. In the end it fits a line to each, and prints its slope with the
 // standard error, and what that would be after ten million messages.
 //
+// The first 50,000 wait in the queue until all are there. Tables that are as
+// large as the longest queue was so far do not grow afterwards, and what does
+// is lost for good.
+//
 // One message in a thousand is deferred once, one in five thousand bounces,
 // one in ten thousand is too large for a segment, one in two thousand asks for
 // a report of success; they come from 1,000 senders for 20,000 destinations.
@@ -39,6 +43,7 @@ func main() {
 	flag.IntVar(&s.size, "size", 1024, "octets of a message")
 	flag.IntVar(&s.writers, "writers", 128, "messages that are accepted at a time")
 	smtp := flag.Bool("smtp", false, "send by SMTP, messages of one kind")
+	flag.StringVar(&s.profile, "profile", "", "write profiles of the live heap to this file with .first and .last added")
 	dir := flag.String("dir", "", "where the store is made")
 	flag.Parse()
 	if err := s.run(*dir, *smtp); err != nil {
@@ -49,6 +54,8 @@ func main() {
 type soak struct {
 	time                           time.Duration
 	messages, every, size, writers int
+
+	profile string
 
 	dir   string
 	store *segstore.Store
@@ -67,11 +74,10 @@ func (s *soak) run(dir string, smtp bool) error {
 	}
 	defer s.store.Close()
 	q := &queue.Queue{
-		Store:       s.store,
-		Concurrency: map[string]int{sqmail.ChannelRemote: 256},
-		Schedule:    queue.Fixed{time.Second},
-		Bounces:     queue.Bounces{Host: "mx.bench.test"},
-		Deliverer:   queue.DelivererFunc(deliver),
+		Store:     s.store,
+		Schedule:  queue.Fixed{time.Second},
+		Bounces:   queue.Bounces{Host: "mx.bench.test"},
+		Deliverer: queue.DelivererFunc(deliver),
 	}
 	go q.Run(context.Background())
 	defer q.Shutdown(context.Background())
@@ -84,7 +90,7 @@ func (s *soak) run(dir string, smtp bool) error {
 		defer stop()
 		piece = func() error { return s.send(addr) }
 	}
-	return s.load(piece)
+	return s.load(q, piece)
 }
 
 // deliver accepts what its recipient's local part does not say otherwise of.
@@ -125,13 +131,16 @@ func (s *soak) send(addr string) error {
 
 // load runs one piece after the other, and looks after each when the queue is
 // empty.
-func (s *soak) load(piece func() error) error {
+func (s *soak) load(q *queue.Queue, piece func() error) error {
+	const concurrency = 256
+	q.SetConcurrency(sqmail.ChannelRemote, 0)
 	began := time.Now()
 	for total := 0; total < s.messages && (s.time == 0 || time.Since(began) < s.time); {
 		start := time.Now()
 		if err := piece(); err != nil {
 			return err
 		}
+		q.SetConcurrency(sqmail.ChannelRemote, concurrency)
 		s.drain()
 		total += s.every
 		s.look(total, float64(s.every)/time.Since(start).Seconds())

@@ -2,10 +2,13 @@ package main
 
 import (
 	"fmt"
+	"log"
 	"math"
 	"os"
 	"runtime"
 	"runtime/debug"
+	"runtime/pprof"
+	"time"
 
 	"github.com/sqmail/sqmail/bench/internal/meter"
 	"github.com/sqmail/sqmail/bench/internal/spool"
@@ -30,19 +33,53 @@ var quantities = [6]struct {
 	{"checkpoint", "KiB", 1 << 10},
 }
 
+// look takes a sample: the least of several looks, as a checkpoint may be
+// under way.
 func (s *soak) look(messages int, rate float64) {
-	heap := meter.Heap()
-	debug.FreeOSMemory()
-	m := sample{messages: float64(messages), uses: [6]float64{
-		float64(heap), float64(meter.Resident()), float64(runtime.NumGoroutine()), float64(meter.Files()),
-		float64(spool.Size(s.dir)), size(s.dir + "/checkpoint"),
-	}}
-	s.seen = append(s.seen, m)
+	least := s.uses()
+	for range 4 {
+		time.Sleep(20 * time.Millisecond)
+		for i, n := range s.uses() {
+			least[i] = min(least[i], n)
+		}
+	}
+	s.seen = append(s.seen, sample{float64(messages), least})
+	s.dump(messages)
 	fmt.Printf("%9d messages, %6.0f/s:", messages, rate)
 	for i, q := range quantities {
-		fmt.Printf("  %s %.0f %s", q.name, m.uses[i]/q.scale, q.unit)
+		fmt.Printf("  %s %.0f %s", q.name, least[i]/q.scale, q.unit)
 	}
 	fmt.Println()
+}
+
+func (s *soak) uses() [6]float64 {
+	heap := meter.Heap()
+	debug.FreeOSMemory()
+	return [6]float64{
+		float64(heap), float64(meter.Resident()), float64(runtime.NumGoroutine()), float64(meter.Files()),
+		float64(spool.Size(s.dir)), size(s.dir + "/checkpoint"),
+	}
+}
+
+// dump writes what is on the heap, when the first quarter has passed and
+// again after each sample, to compare: go tool pprof -diff_base.
+func (s *soak) dump(messages int) {
+	if s.profile == "" || messages < s.messages/4 {
+		return
+	}
+	name := s.profile + ".last"
+	if messages < s.messages/4+s.every {
+		name = s.profile + ".first"
+	}
+	f, err := os.Create(name)
+	if err != nil {
+		log.Print(err)
+		return
+	}
+	defer f.Close()
+	if err := pprof.Lookup("heap").WriteTo(f, 0); err != nil {
+		log.Print(err)
+	}
 }
 
 func size(file string) float64 {
