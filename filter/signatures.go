@@ -144,7 +144,7 @@ func (c *signatureScanner) look(db Database, key []byte) {
 		return
 	}
 	_, found, err := db.Get(key)
-	if found {
+	if found && err == nil {
 		c.found = string(key)
 	}
 	c.err = err
