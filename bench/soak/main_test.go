@@ -14,7 +14,7 @@ func TestSlopeOfALine(t *testing.T) {
 		seen = append(seen, m)
 	}
 	slope, deviation := fit(seen, 0)
-	if math.Abs(slope-3) > 2*deviation || deviation > 0.001 || deviation == 0 {
+	if math.Abs(slope-3) > 3*deviation || deviation > 0.001 || deviation == 0 {
 		t.Errorf("slope %v ± %v, want 3", slope, deviation)
 	}
 	if verdict(slope, deviation) == verdict(fit(seen, 1)) {

@@ -109,7 +109,7 @@ func (s *soak) report() {
 
 func verdict(slope, deviation float64) string {
 	switch {
-	case slope <= 2*deviation:
+	case slope <= 3*deviation:
 		return ": no growth beyond the scatter"
 	}
 	return ": GROWS"
