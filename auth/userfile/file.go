@@ -84,7 +84,11 @@ func (f *File) Err() error {
 }
 
 func (f *File) reread(info fs.FileInfo) (*Table, error) {
-	table, err := f.read()
+	var table *Table
+	err := errNotRegular // a FIFO would wait for its other end
+	if info == nil || info.Mode().IsRegular() {
+		table, err = f.read()
+	}
 	if errors.Is(err, fs.ErrNotExist) && f.table == nil {
 		table, err = &Table{}, nil
 	}
@@ -100,6 +104,8 @@ func (f *File) reread(info fs.FileInfo) (*Table, error) {
 	f.table, f.err = table, nil
 	return table, nil
 }
+
+var errNotRegular = errors.New("it is not a regular file")
 
 // keep keeps what was read before.
 func (f *File) keep(err error) (*Table, error) {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/sqmail/sqmail/auth/userfile"
@@ -66,6 +67,8 @@ func TestFileKeepsWhatWasReadBefore(t *testing.T) {
 		"broken line": func(t *testing.T, path string) { write(t, path, "joe::!\noops\n") },
 		"removed":     func(t *testing.T, path string) { os.Remove(path) },
 		"a directory": func(t *testing.T, path string) { os.Remove(path); os.Mkdir(path, 0o755) },
+		"a FIFO":      func(t *testing.T, path string) { os.Remove(path); syscall.Mkfifo(path, 0o644) },
+		"a device":    func(t *testing.T, path string) { os.Remove(path); os.Symlink("/dev/zero", path) },
 		"a loop":      func(t *testing.T, path string) { os.Remove(path); os.Symlink(path, path) },
 	}
 	for name, breakIt := range breakages {

@@ -42,6 +42,7 @@ func newSnapshot(d *daemon, c *control.Config) *snapshot {
 		router:   c.Router(),
 		filters:  c.Filters(control.Parts{Resolver: d.dns, IsOwn: remote.OwnAddrs(), Greylist: d.grey, TempDir: scanDir(d.home), Log: d.log}),
 	}
+	c.Users.File.Log = d.log // nobody uses it yet
 	s.remote = &remote.Agent{
 		HelloName: c.HeloHost, Resolver: d.dns, ConnectTimeout: c.TimeoutConnect, Timeout: c.TimeoutRemote, Log: d.log,
 	}
