@@ -261,7 +261,7 @@ type bodyFile struct {
 // encodeMessage returns the meta of a message. With flagMeta in flags it comes
 // in two parts: what stands in the record, and what stands in the file.
 func encodeMessage(m *message, flags uint8) (meta, rest []byte) {
-	e := encoder{make([]byte, 0, 512)} // enough for most
+	e := encoder{make([]byte, 0, 512+len(m.env.Header)+150*len(m.env.Verdicts))} // enough for most
 	if flags&flagMeta != 0 {
 		e.tail(m, flags)
 		rest, e.b = e.b, nil
