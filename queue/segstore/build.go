@@ -49,10 +49,13 @@ func (r *recovery) build() error {
 		}
 		r.add(it, true)
 		if r.s.loader.stopped() {
-			return queue.ErrClosed
+			return errStopped
 		}
 	}
 	r.addUntil(0, tails)
+	if r.s.loader.stopped() {
+		return errStopped
+	}
 	r.flush()
 	return nil
 }

@@ -111,7 +111,7 @@ func (r *recovery) load() error {
 		r.checkBodies()
 	}
 	if err == nil && s.loader.stopped() {
-		err = queue.ErrClosed
+		err = errStopped
 	}
 	if err != nil {
 		return err
