@@ -46,7 +46,7 @@ type Filters struct {
 	parts  Parts
 
 	mu     sync.Mutex
-	shared map[any]filter.Filter // by what makes it
+	shared map[any]filter.Filter    // by what makes it
 	queues map[string]chan struct{} // what bounds the programs in QMAILQUEUE, by program
 	closed bool
 }

@@ -396,11 +396,11 @@ func TestDaemonsOverSMTP(t *testing.T) {
 		{"MILTER", "", fakeMilter, "550 5.7.1"},
 	} {
 		address := daemon(t, test.daemon)
-		s := serveHome(t, fmt.Sprintf(`%s="%s%s"`, test.variable, address, test.options), nil, Parts{})
+		s := serveHome(t, fmt.Sprintf(`%s="%s%s" REPLY_CONTENT="ask us"`, test.variable, address, test.options), nil, Parts{})
 		if got := s.mail(hi); !strings.HasPrefix(got, "250") {
 			t.Errorf("%s: %q", test.variable, got)
 		}
-		if got := s.mail(bad); !strings.HasPrefix(got, test.refusal) {
+		if got := s.mail(bad); !strings.HasPrefix(got, test.refusal) || strings.HasSuffix(got, "; ask us") == (test.variable == "MILTER") {
 			t.Errorf("%s: %q, want %q", test.variable, got, test.refusal)
 		}
 		s = serveHome(t, fmt.Sprintf(`%s="%s%s strangers" RELAYCLIENT=""`, test.variable, address, test.options), nil, Parts{})

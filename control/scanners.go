@@ -175,12 +175,12 @@ func (f *Filters) scanners(s *Settings) (list []filter.Filter) {
 	}
 	if s.Spamd != nil {
 		c := *s.Spamd
-		c.TempDir, c.Log = f.parts.TempDir, f.parts.Log
+		c.Text, c.TempDir, c.Log = text, f.parts.TempDir, f.parts.Log
 		list = append(list, &c)
 	}
 	if s.Rspamd != nil {
 		c := *s.Rspamd
-		c.TempDir, c.HostName, c.Log = f.parts.TempDir, f.config.HeloHost, f.parts.Log
+		c.Text, c.TempDir, c.HostName, c.Log = text, f.parts.TempDir, f.config.HeloHost, f.parts.Log
 		list = append(list, &c)
 	}
 	return append(list, f.milters(s)...)

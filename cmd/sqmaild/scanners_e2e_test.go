@@ -84,7 +84,7 @@ lax    smtp 127.0.0.1:0 CLAMD="unix:%[1]s pass" SPAMD="unix:%[2]s"
 	}
 	expect("strict", "nothing bad", "")
 	expect("strict", virus, "554 5.3.2 sorry, invalid message content (virus); ask us")
-	expect("strict", spam, "554 5.3.2 sorry, invalid message content (spam)")
+	expect("strict", spam, "554 5.3.2 sorry, invalid message content (spam); ask us")
 	expect("lax", virus, "554 5.3.2")
 	expect("lax", spam, "")
 	stopClamd()

@@ -135,11 +135,7 @@ func (s *clamdScanner) End() (sqmail.Verdict, error) {
 	case signature == "":
 		return sqmail.Verdict{}, nil
 	}
-	v := sqmail.Verdict{Action: sqmail.ActionReject, Rule: signature, Reply: infected}
-	if s.f.Text != "" {
-		v.Reply.Text += "; " + s.f.Text
-	}
-	return v, nil
+	return sqmail.Verdict{Action: sqmail.ActionReject, Rule: signature, Reply: withText(infected, s.f.Text)}, nil
 }
 
 var infected = sqmail.Reply{

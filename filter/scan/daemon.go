@@ -69,6 +69,14 @@ func readAnswer(r io.Reader) ([]byte, error) {
 	return answer, err
 }
 
+// withText adds the site's text to a reply.
+func withText(r sqmail.Reply, text string) sqmail.Reply {
+	if text != "" {
+		r.Text += "; " + text
+	}
+	return r
+}
+
 // unasked is the verdict on a message about which a daemon could not be
 // asked.
 func unasked(ctx context.Context, name string, pass bool, log *slog.Logger, err error) (sqmail.Verdict, error) {

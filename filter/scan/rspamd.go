@@ -63,6 +63,9 @@ type Rspamd struct {
 	// deferred.
 	Pass bool
 
+	// Text is added to the reply that rejects a message.
+	Text string
+
 	// TempDir is where messages are put by. "": /tmp.
 	TempDir string
 
@@ -199,12 +202,12 @@ func (f *Rspamd) verdict(a *rspamdAnswer) (sqmail.Verdict, error) {
 	case "soft reject":
 		v.Action, v.Reply = sqmail.ActionDefer, a.reply(tryLater)
 	case "reject", "discard", "quarantine":
-		v.Action, v.Reply = sqmail.ActionReject, a.reply(rejected)
+		v.Action, v.Reply = sqmail.ActionReject, withText(a.reply(rejected), f.Text)
 	default:
 		return v, fmt.Errorf("%w %q", errAction, field.ASCII(a.Action, 100))
 	}
 	if f.RejectAt > 0 && a.Score >= f.RejectAt && v.Action == sqmail.ActionTag {
-		v.Action, v.Reply = sqmail.ActionReject, rejected
+		v.Action, v.Reply = sqmail.ActionReject, withText(rejected, f.Text)
 	}
 	if v.Action != sqmail.ActionTag && f.TagOnly {
 		v.Action, v.Reply, spam = sqmail.ActionTag, sqmail.Reply{}, true

@@ -48,6 +48,9 @@ type Spamd struct {
 	// deferred.
 	Pass bool
 
+	// Text is added to the reply that rejects a message.
+	Text string
+
 	// TempDir is where messages are put by. "": /tmp.
 	TempDir string
 
@@ -95,7 +98,7 @@ func (f *Spamd) ask(m *spooled) (sqmail.Verdict, error) {
 	}
 	v := sqmail.Verdict{Action: sqmail.ActionTag, Rule: fmt.Sprintf("score %.1f/%.1f", a.score, a.required), Input: a.symbols}
 	if f.RejectAt > 0 && a.score >= f.RejectAt {
-		v.Action, v.Reply = sqmail.ActionReject, isSpam
+		v.Action, v.Reply = sqmail.ActionReject, withText(isSpam, f.Text)
 		return v, nil
 	}
 	v.Header = spamFields(a.spam, a.score, a.required, a.symbols)
