@@ -51,6 +51,7 @@ func TestBrokenEditKeepsTheOldConfiguration(t *testing.T) {
 	for name, text := range map[string]string{
 		"control/smtproutes": "#\na.example:r;0\n", "control/services": "oops\n", "control/rules.smtpd": ":permit\n",
 		"ssl/localhost.key": "oops", "users/accounts": "oops\n", "users/assign": "oops", "control/me": "",
+		"control/morercpthosts.cdb": "oops", "users/assign.cdb": "oops",
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := newHome(t)

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bufio"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -8,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"github.com/sqmail/sqmail/smtpd/smtpdtest"
 )
 
 // What a snapshot has open is closed once: when it is out of force and nobody
@@ -143,4 +147,75 @@ func TestNobodyHoldsAConfigurationForEver(t *testing.T) {
 	}
 	d.reload()
 	d.wait(letGo, 1)
+}
+
+// policyServer greylists nobody, and counts the connections that are open.
+type policyServer struct {
+	net.Listener
+	open atomic.Int32
+}
+
+func newPolicyServer(t *testing.T) *policyServer {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	p := &policyServer{Listener: ln}
+	go func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			p.open.Add(1)
+			go p.serve(conn)
+		}
+	}()
+	return p
+}
+
+func (p *policyServer) serve(conn net.Conn) {
+	defer p.open.Add(-1)
+	defer conn.Close()
+	for lines := bufio.NewScanner(conn); lines.Scan(); {
+		if lines.Text() == "" {
+			fmt.Fprint(conn, "action=DUNNO\n\n")
+		}
+	}
+}
+
+// The connections that filters keep end with the last session of a configuration.
+func TestFiltersAreClosedWithTheirLastSession(t *testing.T) {
+	server := newPolicyServer(t)
+	_, port, _ := net.SplitHostPort(server.Addr().String())
+	d := serveInside(t, map[string]string{"control/services": "smtpd smtp 127.0.0.1:0 POSTGREY=127.0.0.1;" + port + "\n"})
+	ask := func(c *smtpdtest.Client) {
+		c.Do("RSET", 250)
+		c.Do("MAIL FROM:<a@example.net>", 250)
+		c.Do("RCPT TO:<b@mx.example.org>", 250)
+	}
+	var old []*smtpdtest.Client
+	for range 2 {
+		c := d.dial("smtpd")
+		c.Do("EHLO c", 250)
+		ask(c)
+		old = append(old, c)
+	}
+	before := server.open.Load()
+	if before == 0 {
+		t.Fatal("no connection is kept")
+	}
+	d.write("control/badmailfrom", "x@y.example\n")
+	d.reload()
+	d.wait(`msg="configuration taken"`, 2)
+	ask(old[0])
+	old[0].Do("QUIT", 221)
+	ask(old[1])
+	if n := server.open.Load(); n != before {
+		t.Errorf("%d connections, want %d", n, before)
+	}
+	old[1].Do("QUIT", 221)
+	d.wait(letGo, 1)
+	d.until("closed", func() bool { return server.open.Load() == 0 })
 }
