@@ -120,16 +120,18 @@ type Step struct {
 // Refused reports whether the step is a refusal.
 func (s *Step) Refused() bool { return s.Reply.Class() != Accepted }
 
-// Decided returns the verdict that refused, or else the last one; the zero
-// Verdict if there is none.
+// Decided returns the verdict that refused, or else the last one that rests on
+// a rule or does something; the zero Verdict if there is none.
 func (s *Step) Decided() Verdict {
 	for _, v := range s.Verdicts {
 		if v.Action >= ActionDefer {
 			return v
 		}
 	}
-	if n := len(s.Verdicts); n > 0 {
-		return s.Verdicts[n-1]
+	for _, v := range slices.Backward(s.Verdicts) {
+		if v.Action != ActionPass || v.Rule != "" {
+			return v
+		}
 	}
 	return Verdict{}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"strconv"
+	"strings"
 
 	"github.com/sqmail/sqmail"
 )
@@ -85,17 +86,20 @@ func (l *LogReader) line() (line []byte, long bool, err error) {
 var (
 	errLogLine = errors.New("filter: a transaction that cannot be read")
 
-	jsonMark = []byte(`"msg":"` + Transaction + `"`)
-	textMark = []byte(" msg=" + Transaction + " ")
+	jsonEvent = []byte(`"msg":"`)
+	jsonMark  = []byte(`"msg":"` + Transaction + `"`)
+	textMark  = []byte(" msg=" + Transaction + " ")
 )
 
 // parseLogLine returns the Trace of a line; nil if it has none.
 func parseLogLine(line []byte) (*sqmail.Trace, error) {
-	if bytes.Contains(line, jsonMark) {
+	switch {
+	case bytes.Contains(line, jsonMark):
 		return parseJSONLine(line)
-	}
-	if _, rest, found := bytes.Cut(line, textMark); found {
-		return parseTextLine(rest)
+	case bytes.Contains(line, jsonEvent): // of another event
+		return nil, nil
+	case bytes.Contains(line, textMark): // perhaps in the value of something else
+		return parseTextLine(string(line))
 	}
 	return nil, nil
 }
@@ -118,19 +122,32 @@ func parseJSONLine(line []byte) (*sqmail.Trace, error) {
 	return validTrace(event.Trace)
 }
 
-// parseTextLine parses the attributes behind the message: key=value, the value
-// quoted as strconv.Quote does if it needs that.
-func parseTextLine(rest []byte) (*sqmail.Trace, error) {
+// parseTextLine parses attributes: key=value, the value quoted as strconv.Quote
+// does if it needs that. Words without "=" are a logger's.
+func parseTextLine(rest string) (*sqmail.Trace, error) {
+	ours := false
 	for len(rest) > 0 {
-		key, value, found := bytes.Cut(bytes.TrimLeft(rest, " "), []byte("="))
-		if !found {
+		rest = strings.TrimLeft(rest, " ")
+		end := strings.IndexAny(rest, " =")
+		if end < 0 {
 			break
 		}
-		text, n, err := textValue(value)
-		if err != nil {
-			return nil, err
+		key, value := rest[:end], rest[end+1:]
+		if rest[end] == ' ' {
+			rest = value
+			continue
 		}
-		if string(key) == "trace" {
+		text, n, err := textValue(value)
+		switch {
+		case err != nil && !ours:
+			return nil, nil
+		case err != nil:
+			return nil, err
+		case key == "msg":
+			if ours = text == Transaction; !ours {
+				return nil, nil
+			}
+		case key == "trace" && ours:
 			t := new(sqmail.Trace)
 			if err := json.Unmarshal([]byte(text), t); err != nil {
 				return nil, errors.Join(errLogLine, err)
@@ -139,18 +156,21 @@ func parseTextLine(rest []byte) (*sqmail.Trace, error) {
 		}
 		rest = value[n:]
 	}
+	if !ours {
+		return nil, nil
+	}
 	return nil, errLogLine
 }
 
-// textValue returns the value at the start of b, and how long it is there.
-func textValue(b []byte) (text string, n int, err error) {
-	if len(b) == 0 || b[0] != '"' {
-		if n = bytes.IndexByte(b, ' '); n < 0 {
-			n = len(b)
+// textValue returns the value at the start of s, and how long it is there.
+func textValue(s string) (text string, n int, err error) {
+	if s == "" || s[0] != '"' {
+		if n = strings.IndexByte(s, ' '); n < 0 {
+			n = len(s)
 		}
-		return string(b[:n]), n, nil
+		return s[:n], n, nil
 	}
-	quoted, err := strconv.QuotedPrefix(string(b))
+	quoted, err := strconv.QuotedPrefix(s)
 	if err == nil {
 		text, err = strconv.Unquote(quoted)
 	}
