@@ -4,17 +4,12 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
-	"net/http"
-	"net/netip"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -271,118 +266,6 @@ func TestWrongLinesOfFilterFilesAreFatal(t *testing.T) {
 	}
 }
 
-// daemon answers each connection with what answer returns, when it has read to
-// where that wants to.
-func daemon(t *testing.T, answer func(r *bufio.Reader, w io.Writer)) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var running sync.WaitGroup
-	running.Go(func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			running.Go(func() {
-				defer conn.Close()
-				answer(bufio.NewReader(conn), conn)
-			})
-		}
-	})
-	t.Cleanup(func() { l.Close(); running.Wait() })
-	return l.Addr().String()
-}
-
-// clamd is a clamd that has one signature.
-func clamd(r *bufio.Reader, w io.Writer) {
-	var message bytes.Buffer
-	r.ReadString(0)
-	for {
-		var n uint32
-		if binary.Read(r, binary.BigEndian, &n) != nil || n == 0 {
-			break
-		}
-		io.CopyN(&message, r, int64(n))
-	}
-	if strings.Contains(message.String(), "EICAR") {
-		io.WriteString(w, "stream: Eicar FOUND\x00")
-		return
-	}
-	io.WriteString(w, "stream: OK\x00")
-}
-
-// spamd is a spamd that gives a message with "spam!" in it 9 points.
-func spamd(r *bufio.Reader, w io.Writer) {
-	length := 0
-	for line := ""; line != "\r\n"; {
-		var err error
-		if line, err = r.ReadString('\n'); err != nil {
-			return
-		}
-		fmt.Sscanf(line, "Content-length: %d\r\n", &length)
-	}
-	message := make([]byte, length)
-	io.ReadFull(r, message)
-	answer := "SPAMD/1.1 0 EX_OK\r\nSpam: False ; 1.0 / 5.0\r\n\r\nNICE\r\n"
-	if strings.Contains(string(message), "spam!") {
-		answer = "SPAMD/1.1 0 EX_OK\r\nSpam: True ; 9.0 / 5.0\r\n\r\nBAD\r\n"
-	}
-	io.WriteString(w, answer)
-}
-
-// rspamd is an rspamd that rejects a message with "spam!" in it.
-func rspamd(r *bufio.Reader, w io.Writer) {
-	req, err := http.ReadRequest(r)
-	if err != nil {
-		return
-	}
-	text, _ := io.ReadAll(req.Body)
-	action := `{"action":"no action","score":0.1,"required_score":15}`
-	if strings.Contains(string(text), "spam!") {
-		action = `{"action":"reject","score":99,"required_score":15}`
-	}
-	fmt.Fprintf(w, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(action), action)
-}
-
-// fakeMilter is a milter that rejects a message with "spam!" in its body.
-func fakeMilter(r *bufio.Reader, w io.Writer) {
-	say := func(packet string) {
-		w.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(packet))), packet...))
-	}
-	bad := false
-	for {
-		var n uint32
-		if binary.Read(r, binary.BigEndian, &n) != nil || n == 0 || n > 1<<20 {
-			return
-		}
-		packet := make([]byte, n)
-		if _, err := io.ReadFull(r, packet); err != nil {
-			return
-		}
-		switch packet[0] {
-		case 'O':
-			say("O\x00\x00\x00\x02\x00\x00\x00\x00\x00\x00\x00\x00")
-		case 'D', 'A':
-		case 'Q':
-			return
-		case 'B':
-			bad = strings.Contains(string(packet), "spam!")
-			say("c")
-		case 'E':
-			if bad {
-				say("r")
-				continue
-			}
-			say("c")
-		default:
-			say("c")
-		}
-	}
-}
-
 func TestDaemonsOverSMTP(t *testing.T) {
 	const bad = "Subject: EICAR\n\nspam!\n"
 	for _, test := range []struct {
@@ -484,73 +367,5 @@ func TestGreylistOverSMTP(t *testing.T) {
 		if test.store.err != nil && !strings.Contains(s.log.String(), "greylisting is out of order") {
 			t.Errorf("the log does not tell:\n%s", s.log)
 		}
-	}
-}
-
-// endless is a message of so many octets, in a base64 part, that looks at the
-// heap when it has been read.
-type endless struct {
-	left int
-	heap uint64 // what is in use then
-}
-
-func (e *endless) Read(p []byte) (int, error) {
-	if e.left <= 0 {
-		var m runtime.MemStats
-		runtime.GC()
-		runtime.ReadMemStats(&m)
-		e.heap = m.HeapAlloc
-		return 0, nil // the end would be the filters' turn
-	}
-	const line = "SGVsbG8gd29ybGQhIFNHVnNiRzhnZDI5eWJHUWhJRk5IVm5OaVJ6aG5aREk1\n"
-	n := 0
-	for n+len(line) <= len(p) && e.left > 0 {
-		n += copy(p[n:], line)
-		e.left -= len(line)
-	}
-	return n, nil
-}
-
-// TestFiltersHoldNoMessage: with all of them at work the heap does not grow with
-// the message.
-func TestFiltersHoldNoMessage(t *testing.T) {
-	swallow := func(r *bufio.Reader, w io.Writer) { io.Copy(io.Discard, r) }
-	at := daemon(t, swallow)
-	c, err := LoadFS(homeOf(map[string]string{
-		"control/services": fmt.Sprintf("smtpd smtp 127.0.0.1:0 BADMIMETYPE=\"!\" BADLOADERTYPE=M MIMEFILTER=\"\" CLAMD=\"%s pass\" SPAMD=\"%s pass\" RSPAMD=\"%s pass\" MILTER=\"%s pass\" QHPSI=true BASE64=\"\"\n",
-			at, at, at, daemon(t, fakeMilter)),
-		"control/badmimetypes": "TVqQAAMAA\n", "control/badloadertypes": "Mi5kb\n",
-	}), "/nowhere")
-	if err != nil {
-		t.Fatal(err)
-	}
-	chain := &filter.Chain{Filters: c.Filters(Parts{TempDir: t.TempDir()}).For(profileOf(c, "192.0.2.1"))}
-	grown := func(size int) uint64 {
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		peer := &sqmail.Peer{Remote: netip.MustParseAddrPort("192.0.2.1:25"), Hello: "h.test"}
-		p, err := chain.BeginSession(ctx, peer)
-		if err != nil {
-			t.Fatal(err)
-		}
-		policy, env := p.(*filter.Policy), &sqmail.Envelope{ReversePath: sqmail.PathOf("a@x.test"), Peer: peer}
-		to := &sqmail.Recipient{Path: sqmail.PathOf("b@mx.test")}
-		if err := errors.Join(policy.CheckConnect(ctx, peer), policy.CheckHello(ctx, peer),
-			policy.CheckReversePath(ctx, peer, env), policy.CheckRecipient(ctx, peer, env, to)); err != nil {
-			t.Fatal(err)
-		}
-		body := &endless{left: size}
-		head := strings.NewReader("Content-Transfer-Encoding: base64\n\n")
-		r := policy.FilterBody(ctx, peer, env, io.MultiReader(head, body))
-		defer r.(io.Closer).Close()
-		buf := make([]byte, 32<<10)
-		for err == nil && body.heap == 0 {
-			_, err = r.Read(buf)
-		}
-		return body.heap
-	}
-	small, large := grown(64<<10), grown(64<<20)
-	if large > small+4<<20 {
-		t.Errorf("%d octets in use after 64 KiB, %d after 64 MiB", small, large)
 	}
 }

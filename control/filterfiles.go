@@ -1,0 +1,86 @@
+package control
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+
+	"github.com/sqmail/sqmail/filter"
+	"github.com/sqmail/sqmail/filter/compile"
+	"github.com/sqmail/sqmail/internal/wildmat"
+)
+
+// recipients reads which recipients exist. Without a file all do.
+func (s *source) recipients(c *Config) {
+	text, found := s.read("control/recipients")
+	if !found {
+		return
+	}
+	rules, err := filter.ParseRecipients(rules(parseList("control/recipients", text, s.complainOf("control/recipients"))))
+	for _, wrong := range lineErrors(err) {
+		s.fatal("control/recipients", wrong.Line, "%v", wrong.Err)
+	}
+	s.locate(c, rules)
+	c.recipients = append([]filter.RecipientRule{}, rules...)
+}
+
+// mailFromRules reads which addresses relay clients may send from: the text, or
+// else the database that was made of it.
+func (s *source) mailFromRules(c *Config) {
+	const file = "control/mailfromrules"
+	text, found := s.read(file)
+	if !found {
+		if db := s.database(file + ".cdb"); db != nil && s.missing(file) {
+			c.mailFromRules = db
+		}
+		return
+	}
+	keys := filter.Keys{}
+	err := compile.MailFromRules(bytes.NewReader(text), func(key, value []byte) error {
+		if _, known := keys[string(key)]; !known { // the first of equal keys counts, as in a cdb
+			keys[string(key)] = bytes.Clone(value)
+		}
+		return nil
+	})
+	for _, wrong := range lineErrors(err) {
+		s.fatal(file, wrong.Line, "%v", wrong.Err)
+	}
+	c.mailFromRules = keys
+}
+
+// lineErrors takes an error of joined *filter.LineErrors apart.
+func lineErrors(err error) (list []*filter.LineError) {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, e := range joined.Unwrap() {
+			list = append(list, lineErrors(e)...)
+		}
+		return list
+	}
+	if e, ok := errors.AsType[*filter.LineError](err); ok {
+		return []*filter.LineError{e}
+	}
+	if err != nil {
+		list = append(list, &filter.LineError{Err: err})
+	}
+	return list
+}
+
+// filterFiles reads the files of the filters.
+func (s *source) filterFiles(c *Config) {
+	s.recipients(c)
+	s.mailFromRules(c)
+	s.mimeRules(c)
+	c.BadHello, _ = s.list("badhelo")
+	c.BadMIMETypes = s.keysOf("badmimetypes", 9)
+	c.BadLoaderTypes = s.keysOf("badloadertypes", 5)
+	c.badHello = filter.NewBadHello(rules(c.BadHello))
+	c.badMailFrom = filter.NewBadMailFrom(c.BadMailFromRules(), "")
+	c.badRcptTo = filter.NewBadRcptTo(c.BadRcptToRules(), "")
+	for _, list := range [][]Entry{c.BadHello, c.BadMailFrom, c.BadRcptTo} {
+		for _, e := range list {
+			if !wildmat.Valid(strings.TrimPrefix(e.Key, "!")) {
+				s.fatal(e.File, e.Line, "%.80q is no pattern: a \"[\" without \"]\", or a \"\\\" at the end", e.Key)
+			}
+		}
+	}
+}
