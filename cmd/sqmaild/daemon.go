@@ -94,6 +94,7 @@ func (d *daemon) wait(ctx context.Context, reload <-chan os.Signal) error {
 	defer watching.Wait()
 	defer cancel()
 	watching.Go(func() { d.watcher.Run(ctx) })
+	watching.Go(func() { boundGarbage(ctx) })
 	watching.Go(func() { d.reopen(ctx) })
 	for {
 		select {
