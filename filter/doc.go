@@ -21,7 +21,7 @@
 //
 // # Where to start
 //
-// In the order in which they are best asked (smtpd.md, 4.5): [DNSLists],
+// In the order in which they are best asked (smtpd.md, 4.5): [OwnLiterals], [DNSLists],
 // [BadHello], [SenderDomain], [RcptHosts], [Tarpit], [Recipients], [SPF],
 // [LocalSender] and [RelaySuffix] for relay clients, [BadMailFrom],
 // [BadRcptTo], [MaxRecipients], and [Greylist] last; [BadMIMEType] and
