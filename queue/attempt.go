@@ -57,12 +57,12 @@ func (j *job) attempt(g *group, s *slot, now time.Time) {
 		gone:     make(chan struct{}),
 	}
 	a.message = j.message(g, a.content)
-	a.message.Progress = func() { j.q.shaper.hear(s) }
+	a.message.Progress = s.hear
 	ctx, cancel := context.WithCancelCause(j.q.life.attempts)
 	a.cancel = cancel
 	j.running = append(j.running, a)
 	j.q.logStarting(a)
-	j.q.shaper.watch(s)
+	s.hear() // it may have been kept for a while
 	go a.run(ctx)
 }
 

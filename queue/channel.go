@@ -1,6 +1,10 @@
 package queue
 
-import "github.com/sqmail/sqmail"
+import (
+	"time"
+
+	"github.com/sqmail/sqmail"
+)
 
 // class sorts attempts by how much harm they do to others if they turn out to
 // be slow. The lower a class, the more of a channel's slots it may use.
@@ -38,6 +42,10 @@ type channel struct {
 	turns  [classes]turns
 	next   class          // whose turn it is
 	newBy  map[string]int // attempts of classNew, by account
+
+	talking []*slot // those that count in used, if they may become silent
+	ticking bool    // ticker is set
+	ticker  *time.Timer
 }
 
 const (

@@ -98,9 +98,10 @@ func (s *shaper) enqueue(w *waiter, l *lane, now time.Time) {
 }
 
 func (s *shaper) take(w *waiter, d *destination, c class, now time.Time) *slot {
-	sl := &slot{d: d, class: c, account: w.account, since: now}
+	sl := &slot{s: s, d: d, class: c, account: w.account, since: now}
 	d.taken++
 	d.ch.count(sl, 1)
+	s.listen(sl)
 	if d.limits.Rate > 0 {
 		d.tokens--
 	}

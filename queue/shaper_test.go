@@ -76,7 +76,7 @@ func (m *model) lease(id ID, p place) {
 	w.account = fmt.Sprint(id % 3)
 	if sl := m.s.acquire(w, p, id%2 == 0, id%3 == 0); sl != nil {
 		m.slots[w] = sl
-		m.s.watch(sl)
+		sl.hear()
 		m.s.forgo(w, func(place) bool { return false })
 		return
 	}
@@ -117,7 +117,7 @@ func (m *model) actions() map[string]func(*rapid.T) {
 			if len(m.slots) == 0 {
 				t.Skip()
 			}
-			m.s.hear(m.slots[m.firstRunning()])
+			m.slots[m.firstRunning()].hear()
 		},
 		"end an attempt": func(t *rapid.T) {
 			if len(m.slots) == 0 {
@@ -171,6 +171,9 @@ func (m *model) check(t *rapid.T) {
 	}
 	if most := 6 + silentFactor*6; taken > most {
 		t.Fatalf("%d run, more than %d", taken, most)
+	}
+	if talking := sum(ch.used); talking != len(ch.talking) || talking > 0 && !ch.ticking {
+		t.Fatalf("%d slots are heard, %d are listened to, %v", talking, len(ch.talking), ch.ticking)
 	}
 	for i := range ch.turns {
 		m.checkTurns(t, &ch.turns[i])
