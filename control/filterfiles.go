@@ -3,6 +3,7 @@ package control
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/sqmail/sqmail/filter"
@@ -12,16 +13,23 @@ import (
 
 // recipients reads which recipients exist. Without a file all do.
 func (s *source) recipients(c *Config) {
-	text, found := s.read("control/recipients")
+	const file = "control/recipients"
+	text, found := s.read(file)
 	if !found {
 		return
 	}
-	rules, err := filter.ParseRecipients(rules(parseList("control/recipients", text, s.complainOf("control/recipients"))))
-	for _, wrong := range lineErrors(err) {
-		s.fatal("control/recipients", wrong.Line, "%v", wrong.Err)
+	c.recipients = []filter.RecipientRule{}
+	for lines := range slices.Chunk(rules(parseList(file, text, s.complainOf(file))), 1000) {
+		if s.enough(file) {
+			return
+		}
+		parsed, err := filter.ParseRecipients(lines)
+		for _, wrong := range lineErrors(err) {
+			s.fatal(file, wrong.Line, "%v", wrong.Err)
+		}
+		s.locate(c, parsed)
+		c.recipients = append(c.recipients, parsed...)
 	}
-	s.locate(c, rules)
-	c.recipients = append([]filter.RecipientRule{}, rules...)
 }
 
 // mailFromRules reads which addresses relay clients may send from: the text, or

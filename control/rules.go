@@ -32,7 +32,10 @@ type Client struct {
 // same address the first one counts.
 func ParseRules(file string, text []byte) (*Rules, []Problem) {
 	var problems []Problem
-	r := parseRules(file, text, func(p Problem) { problems = append(problems, p) })
+	r := parseRules(file, text, func(p Problem) bool {
+		problems = append(problems, p)
+		return true
+	})
 	return r, problems
 }
 
@@ -40,7 +43,8 @@ func newRules() *Rules {
 	return &Rules{byKey: map[string]*Rule{}, byNet: map[netip.Prefix]*Rule{}}
 }
 
-func parseRules(file string, text []byte, problem func(Problem)) *Rules {
+// parseRules tells of problems until problem returns false.
+func parseRules(file string, text []byte, problem func(Problem) (goOn bool)) *Rules {
 	r := newRules()
 	number := 0
 	for raw := range bytes.Lines(text) {
@@ -51,7 +55,9 @@ func parseRules(file string, text []byte, problem func(Problem)) *Rules {
 		}
 		rule, err := ParseRule(line)
 		if err != nil {
-			problem(Problem{file, number, err.Error(), true})
+			if !problem(Problem{file, number, err.Error(), true}) {
+				break
+			}
 			continue
 		}
 		rule.File, rule.Line = file, number

@@ -14,7 +14,10 @@ func (s *source) rules(file string) *Rules {
 	name, named := file, strings.HasSuffix(file, ".cdb")
 	if !named {
 		if text, found := s.read(file); found {
-			return parseRules(file, text, func(p Problem) { s.add(p) })
+			return parseRules(file, text, func(p Problem) bool {
+				s.add(p)
+				return !s.enough(file)
+			})
 		} else if !s.missing(file) {
 			return nil
 		}

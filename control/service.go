@@ -196,6 +196,9 @@ func onLoopback(address string) bool {
 	return host == "localhost" || err == nil && addr.IsLoopback()
 }
 
+// maxServices is how many listeners a home may have.
+const maxServices = 1000
+
 // services reads control/services, and all that it names.
 func (s *source) services(c *Config) []*Service {
 	const file = "control/services"
@@ -215,6 +218,13 @@ func (s *source) services(c *Config) []*Service {
 		line := strings.Trim(string(raw), " \t\r\n")
 		if line == "" || line[0] == '#' {
 			continue
+		}
+		if s.enough(file) {
+			break
+		}
+		if len(services) == maxServices {
+			s.fatal(file, number, "there are more than %d services", maxServices)
+			break
 		}
 		service, err := ParseService(line)
 		if err != nil {

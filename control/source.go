@@ -58,12 +58,26 @@ func (s *source) add(problems ...Problem) {
 	}
 }
 
+// enough reports whether so much that is fatal was told of a file that the rest
+// need not be looked at.
+func (s *source) enough(file string) bool {
+	return s.told[Problem{File: file, Fatal: true}] > maxProblems
+}
+
 func (s *source) fatal(file string, line int, format string, args ...any) {
-	s.add(Problem{file, line, fmt.Sprintf(format, args...), true})
+	s.tell(file, line, true, format, args)
 }
 
 func (s *source) warn(file string, line int, format string, args ...any) {
-	s.add(Problem{file, line, fmt.Sprintf(format, args...), false})
+	s.tell(file, line, false, format, args)
+}
+
+// tell is add for what need not be put into words any more if there was too much
+// of it.
+func (s *source) tell(file string, line int, fatal bool, format string, args []any) {
+	if s.told[Problem{File: file, Fatal: fatal}] <= maxProblems {
+		s.add(Problem{file, line, fmt.Sprintf(format, args...), fatal})
+	}
 }
 
 // complainOf returns a complain for the lines of a file.
