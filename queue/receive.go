@@ -81,7 +81,7 @@ func writeSlow(draft Draft, body io.Reader) (size int64, err error) {
 func writeFast(draft Draft, body io.Reader) (size int64, err error) {
 	buf := buffers.Get().(*[32 << 10]byte)
 	defer buffers.Put(buf)
-	for n := len(buf); err == nil && n >= 2<<10; size += int64(n) {
+	for n := len(buf); err == nil && n >= len(buf)/2; size += int64(n) {
 		n, err = writeOnce(draft, body, buf[:])
 	}
 	return size, err

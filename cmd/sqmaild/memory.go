@@ -14,7 +14,7 @@ import (
 // bounded by a quarter of what is in use and spare.
 const (
 	moderate  = 96 << 20
-	spare     = 32 << 20
+	spare     = 16 << 20
 	tuneEvery = 500 * time.Millisecond
 )
 

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sqmail/sqmail"
@@ -40,6 +41,8 @@ type Conn struct {
 	out    *output // what is written but not sent; nil: nothing
 	outLen int
 	outErr error
+
+	displaced atomic.Bool // the handshake was cut off for another one
 
 	mu          sync.Mutex
 	waiting     bool // for a command
@@ -132,12 +135,16 @@ func (c *Conn) handshake(config *tls.Config) error {
 		return ErrServerClosed
 	}
 	defer c.setHandshaking(false)
+	defer c.srv.beginHandshake(c)()
 	c.raw.SetDeadline(deadline(c.timeouts.Handshake))
 	t := tls.Server(c.raw, config)
 	// Whoever cancels the context closes the connection, too: a handshake with
 	// a context would cost a goroutine more.
 	if err := t.Handshake(); err != nil {
 		c.broken()
+		if c.displaced.Load() {
+			err = ErrTooManyHandshakes
+		}
 		return err
 	}
 	c.raw.SetDeadline(time.Time{})

@@ -54,4 +54,5 @@ var (
 	ErrTooMany           = errors.New("serve: too many connections")
 	ErrTooManyForAddress = errors.New("serve: too many connections from this address")
 	ErrTooManyForPrefix  = errors.New("serve: too many connections from this network")
+	ErrTooManyHandshakes = errors.New("serve: too many TLS handshakes, and this one lasts longest")
 )

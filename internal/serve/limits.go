@@ -19,6 +19,12 @@ type Limits struct {
 
 	// PerPrefix is for one network: /24 of IPv4, /64 of IPv6. 0: 500.
 	PerPrefix int
+
+	// Handshakes is for TLS handshakes that are going on, which cost much
+	// memory. When there is one more, the one that has lasted longest is cut
+	// off: honest clients need less than a second, and those that dawdle do
+	// not keep them out. 0: 1,000.
+	Handshakes int
 }
 
 func (l Limits) withDefaults() Limits {
@@ -26,6 +32,7 @@ func (l Limits) withDefaults() Limits {
 		Total:      orDefault(l.Total, 10_000),
 		PerAddress: orDefault(l.PerAddress, 100),
 		PerPrefix:  orDefault(l.PerPrefix, 500),
+		Handshakes: orDefault(l.Handshakes, 1000),
 	}
 }
 

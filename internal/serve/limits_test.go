@@ -155,3 +155,35 @@ func TestServersNameSessionsApart(t *testing.T) {
 		}
 	}
 }
+
+// TestSlowHandshakesMakeRoom: peers that begin TLS and do not go on are cut off
+// when others come, the longest first, and keep nobody out.
+func TestSlowHandshakesMakeRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &serve.Server{Handler: echoLines, TLSConfig: serverTLS(t), Limits: serve.Limits{Handshakes: 3}}
+		l := newPipes()
+		go s.ServeTLS(l)
+		defer s.Close()
+		var slow []*peer
+		for range 10 {
+			p := l.dial(t, "192.0.2.1:1")
+			p.send("\x16\x03\x01") // a record of TLS begins
+			slow = append(slow, p)
+			synctest.Wait()
+		}
+		good := l.dial(t, "198.51.100.1:1").secure()
+		good.send("hello\r\n")
+		good.expect("hello")
+		for _, p := range slow[:8] {
+			p.expectEnd()
+		}
+		if n := s.Connections(); n != 3 {
+			t.Errorf("%d connections, want the good one and two that are slow", n)
+		}
+		time.Sleep(31 * time.Second)
+		slow[8].expectEnd()
+		slow[9].expectEnd()
+		good.send("hello\r\n")
+		good.expect("hello")
+	})
+}

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"container/list"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -59,6 +60,7 @@ type Server struct {
 	listeners map[net.Listener]struct{}
 	conns     map[*Conn]struct{} // each has a goroutine that removes it
 	counts    counts
+	shaking   list.List // of *Conn: TLS handshakes that go on, the longest first
 	refusing  int
 	last      uint64        // number of the last session
 	closing   bool          // Shutdown or Close was called

@@ -112,7 +112,9 @@ func (r *Reader) more(size int) error {
 }
 
 func (r *Reader) read(size int) error {
-	if r.full {
+	if r.full && size <= smallSize {
+		size = lineSize // commands: a peer that sends many at a time gets no more
+	} else if r.full {
 		size = max(size, len(r.buf)+1)
 	}
 	switch {
