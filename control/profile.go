@@ -93,8 +93,10 @@ func (s *source) advise(service *Service, settings *Settings) {
 		}
 	case "smtp", "lmtp":
 	default:
-		if set("SMTPAUTH") {
-			warn("SMTPAUTH has no effect on %s", service.Protocol)
+		for _, name := range []string{"SMTPAUTH", "XCLIENTFROM", "MAXTRANSACTIONS", "UTF8"} {
+			if set(name) {
+				warn("%s has no effect on %s", name, service.Protocol)
+			}
 		}
 	}
 	if settings.Auth != Off && !implicit && settings.STARTTLS == Off && !onLoopback(service.Address) {

@@ -36,7 +36,8 @@ func TestServicesThatAreRefused(t *testing.T) {
 		"smtpd", "smtpd smtp", "smtpd imap :143", "smt/pd smtp :25", "smtpd smtp 25", "smtpd smtp :smtp", "smtpd smtp :65536", "smtpd smtp mx.example.org:25",
 		"smtpd smtp :25 X", "smtpd smtp :25 =x", `smtpd smtp :25 X="a`, `smtpd smtp :25 X="a"b`, `smtpd smtp :25 X=a"b"`, "smtpd smtp :25 X=1 X=2",
 		"smtpd smtp :25 rules=../x", "smtpd smtp :25 rules=", "smtpd smtp :25 rules=/etc/passwd", "smtpd smtp :25 rules=rules.none",
-		"smtpd smtp :25 DATABYTES=big", "smtpd smtp :25 DATABYTES=-1", "smtpd smtp :25 MAXRECIPIENTS=x", `smtpd smtp :25 RELAYCLIENT="a b"`,
+		"smtpd smtp :25 DATABYTES=big", "smtpd smtp :25 DATABYTES=-1", "smtpd smtp :25 MAXRECIPIENTS=x", "smtpd smtp :25 MAXTRANSACTIONS=-1",
+		"smtpd smtp :25 PROXYFROM=", "smtpd smtp :25 PROXYFROM=::/0", "smtpd smtp :25 XCLIENTFROM=0.0.0.0/0", "smtpd smtp :25 XCLIENTFROM=mx.example.org", `smtpd smtp :25 RELAYCLIENT="a b"`,
 		"sub submission :587 SMTPAUTH=!oops", "sub submission :587 SMTPAUTH=cert", "smtpd smtp :25 CERTFILE=",
 		"smtpd smtp :25\nsmtpd smtp :26", "a smtp :25\nb smtp :25",
 	} {
@@ -92,6 +93,9 @@ func TestVariables(t *testing.T) {
 		{`DATABYTES=0`, func(s s) any { return s.DataBytes }, int64(0)},
 		{`DATABYTES=12`, func(s s) any { return s.DataBytes }, int64(12)},
 		{`MAXRECIPIENTS=5`, func(s s) any { return s.MaxRecipients }, 5},
+		{`MAXTRANSACTIONS=3`, func(s s) any { return s.MaxTransactions }, 3},
+		{`PROXYFROM="10.0.0.5, 10.1.2.3/16 ::ffff:192.0.2.1"`, func(s s) any { return fmt.Sprint(s.ProxyFrom) }, "[10.0.0.5/32 10.1.0.0/16 192.0.2.1/32]"},
+		{`XCLIENTFROM=2001:db8::1/64`, func(s s) any { return fmt.Sprint(s.XCLIENTFrom) }, "[2001:db8::/64]"},
 		{`UTF8=""`, func(s s) any { return s.UTF8 }, true},
 	}
 	for _, tt := range tests {
@@ -192,6 +196,8 @@ func TestDoubtfulServices(t *testing.T) {
 		{`x smtp 127.0.0.1:25 QMAILQUEUE="bin/none"`, "", "control/services:1: warning: QMAILQUEUE: there is no program /"},
 		{`x smtp 127.0.0.1:25 rules=r`, `1.:allow,QHPSI="/none/x"`, "control/r:1: warning: QHPSI: there is no program /none/x"},
 		{`x pop3 127.0.0.1:110 SMTPAUTH=""`, "", "control/services:1: warning: SMTPAUTH has no effect on pop3"},
+		{`x pop3 127.0.0.1:110 XCLIENTFROM=10.0.0.1`, "", "control/services:1: warning: XCLIENTFROM has no effect on pop3"},
+		{`x smtp :25 rules=r`, `1.:allow,PROXYFROM="10.0.0.1"`, "control/r:1: warning: PROXYFROM has no effect here"},
 		{absent, "", "control/services: warning: does not exist: nothing listens"},
 	}
 	for _, tt := range tests {
