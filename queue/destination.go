@@ -22,6 +22,10 @@ type destination struct {
 	window int  // slow start: how many may be taken when it is proven
 	proven bool // the last attempt got an answer
 
+	refused bool      // messages are parked that its line had no room for
+	coming  int       // of those, the ones that were called and are on their way,
+	called  time.Time // since then
+
 	failures  int
 	failedAt  time.Time
 	deadUntil time.Time

@@ -32,7 +32,7 @@
 //
 // Memory does not grow with the queue, but for some 200 octets for each
 // message that waits for a slot, of which there are up to 262,144 (further ones
-// come back every ten minutes), and the state of up to 10,000 destinations
+// are called when there is room), and the state of up to 10,000 destinations
 // without work.
 //
 // # Events

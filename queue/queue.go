@@ -109,7 +109,7 @@ const (
 	overtime    = 45 * time.Second // what an attempt may use of the minute after the lifetime
 	grace       = 10 * time.Second // what a cancelled attempt gets to return
 	parkTime    = time.Hour        // parked messages are looked at after that, or twice that, come what may
-	refusedTime = 10 * time.Minute // the same for those that are in no line
+	refusedTime = 10 * time.Minute // the same for those that a line was full for, and that wait in another
 	bounceRetry = 123 * time.Second
 	justNow     = 10 * time.Second // a message of that age has just come
 
@@ -123,7 +123,7 @@ func (q *Queue) init() {
 		q.jobs = make(map[ID]*job)
 		q.troubles = make(map[ID]*trouble)
 		q.removals = make(map[ID]*removal)
-		q.shaper = newShaper(q.Concurrency, q.Silent, q.Limits, func(key string) bool { return q.Store.Wake(key, 1) > 0 })
+		q.shaper = newShaper(q.Concurrency, q.Silent, q.Limits, func(key string, n int) int { return q.Store.Wake(key, n) })
 		q.life.init()
 	})
 }

@@ -187,13 +187,13 @@ func (j *job) againAt(t time.Time) time.Time {
 // park hands the message over to the line that it stands in.
 func (j *job) park(now time.Time) {
 	until := now.Add(parkTime + time.Duration(j.entry.ID%1000)*parkTime/1000) // not all at once
-	if j.waiter.refused {
+	if j.waiter.refusedBy != nil && j.waiter.listed {                         // it waits elsewhere
 		until = now.Add(refusedTime)
 	}
 	if !j.idle.IsZero() {
 		until = earliest(until, j.idle)
 	}
-	err := j.lease.Park(j.waiter.key, j.againAt(earliest(until, j.untilDelay(now))))
+	err := j.lease.Park(j.waiter.parkingKey(), j.againAt(earliest(until, j.untilDelay(now))))
 	if !j.store("parking a message", err) {
 		j.q.shaper.end(j.waiter)
 		return

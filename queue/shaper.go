@@ -12,8 +12,9 @@ import (
 
 const (
 	maxIdle     = 10_000           // destinations remembered with nothing to do
-	maxWaiting  = 1 << 18          // messages that stand in lines
-	fewWaiting  = 100              // as many always may at a destination
+	maxWaiting  = 1 << 18          // messages that stand in lines,
+	fewWaiting  = 100              // but so many always may at a destination
+	manyComing  = 1000             // that were refused are called at a time, at most
 	comeForSlot = 30 * time.Second // a slot is kept that long for a woken message
 )
 
@@ -21,7 +22,7 @@ const (
 // and destinations, and the lines of the messages that wait for a slot. It
 // knows nothing that is not lost without harm.
 type shaper struct {
-	wake   func(key string) bool // wakes a parked message; false: not there
+	wake   func(key string, n int) int // wakes parked messages, see Store.Wake
 	limits func(channel, destination string) Limits
 
 	mu           sync.Mutex
@@ -33,12 +34,14 @@ type shaper struct {
 	waiters      map[ID]*waiter
 	coming       map[*waiter]struct{} // woken for a slot, not leased yet
 	toWake       []*waiter            // of those, the ones still to be told
+	toAdmit      []*destination       // whose refused messages may come
+	maxWaiting   int
 	sweeper      *time.Timer
 	closed       bool
 }
 
 // newShaper returns a shaper that wakes parked messages with wake.
-func newShaper(concurrency, silent map[string]int, limits func(channel, destination string) Limits, wake func(key string) bool) *shaper {
+func newShaper(concurrency, silent map[string]int, limits func(channel, destination string) Limits, wake func(key string, n int) int) *shaper {
 	return &shaper{
 		wake:         wake,
 		limits:       limits,
@@ -48,17 +51,19 @@ func newShaper(concurrency, silent map[string]int, limits func(channel, destinat
 		destinations: make(map[place]*destination),
 		waiters:      make(map[ID]*waiter),
 		coming:       make(map[*waiter]struct{}),
+		maxWaiting:   maxWaiting,
 	}
 }
 
 // acquire gets a slot at a destination for a message, or puts it in line
-// there, and returns nil. A line that is full refuses it: then it comes back
-// by itself, some time. Just says that the message has only just come.
+// there, and returns nil. A line that is full refuses it: then it is called
+// when there is room in it. Just says that the message has only just come.
 func (s *shaper) acquire(w *waiter, p place, retry, just bool) *slot {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
 	d := s.destination(p, now)
+	d.coming = max(d.coming-1, 0)
 	if sl := w.kept(d); sl != nil {
 		return sl
 	}
@@ -83,8 +88,8 @@ func (s *shaper) enqueue(w *waiter, l *lane, now time.Time) {
 		w.key = l.d.name + "#" + strconv.FormatUint(uint64(w.id), 10)
 	}
 	if s.waiters[w.id] == nil {
-		if len(s.waiters) >= maxWaiting && l.d.waiting() >= fewWaiting {
-			w.refused = true
+		if len(s.waiters) >= s.maxWaiting && l.d.waiting() >= fewWaiting {
+			w.refusedBy = l.d
 			return
 		}
 		s.waiters[w.id] = w
@@ -117,6 +122,7 @@ func (s *shaper) release(sl *slot, h health) {
 	sl.d.learn(h, now)
 	s.rearrange(sl.d, now)
 	s.serve(sl.d.ch, now)
+	s.admit(sl.d, now)
 	s.unlockAndWake()
 }
 
@@ -140,6 +146,7 @@ func (s *shaper) serve(ch *channel, now time.Time) {
 		c := l.class
 		w := l.pop()
 		w.slots = append(w.slots, s.take(w, l.d, c, now))
+		s.admit(l.d, now)
 		if w.held {
 			tell(w.ready)
 		} else {
@@ -168,29 +175,35 @@ func tell(c chan<- struct{}) {
 	}
 }
 
-// unlockAndWake unlocks s, and wakes those that got slots. One that is not
-// parked any more was removed, or held, or is about to be leased because its
-// time came: it is dropped, and in the last case it asks again. That may free
-// its slot for the next.
+// unlockAndWake unlocks s, and wakes those that got slots or a place in line.
+// One that is not parked any more was removed, or held, or is about to be
+// leased because its time came: it is dropped, and in the last case it asks
+// again. That may free its slot for the next.
 func (s *shaper) unlockAndWake() {
-	for len(s.toWake) > 0 {
-		granted := s.toWake
-		s.toWake = nil
-		s.mu.Unlock()
-		var missed []*waiter
-		for _, w := range granted {
-			if !s.wake(w.key) {
-				missed = append(missed, w)
-			}
-		}
-		s.mu.Lock()
-		for _, w := range missed {
-			if !w.held {
-				s.drop(w)
-			}
-		}
+	for len(s.toWake) > 0 || len(s.toAdmit) > 0 {
+		s.wakeGranted()
+		s.wakeRefused()
 	}
 	s.mu.Unlock()
+}
+
+// wakeGranted unlocks s for a while.
+func (s *shaper) wakeGranted() {
+	granted := s.toWake
+	s.toWake = nil
+	s.mu.Unlock()
+	var missed []*waiter
+	for _, w := range granted {
+		if s.wake(w.key, 1) == 0 {
+			missed = append(missed, w)
+		}
+	}
+	s.mu.Lock()
+	for _, w := range missed {
+		if !w.held {
+			s.drop(w)
+		}
+	}
 }
 
 // sweep gives back slots that were kept for messages which did not come.
@@ -370,6 +383,7 @@ func (s *shaper) close() {
 		if d.timer != nil {
 			d.timer.Stop()
 		}
+		s.admit(d, time.Now())
 	}
 	for _, w := range s.waiters {
 		if !w.held {

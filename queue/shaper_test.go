@@ -25,16 +25,16 @@ type model struct {
 	next   ID
 }
 
-func (m *model) wake(key string) bool {
+func (m *model) wake(key string, _ int) int {
 	m.mu.Lock() // timers call it, too
 	defer m.mu.Unlock()
 	w := m.parked[key]
 	if w == nil {
-		return false
+		return 0
 	}
 	delete(m.parked, key)
 	m.woken = append(m.woken, w)
-	return true
+	return 1
 }
 
 func (m *model) takeWoken() *waiter {

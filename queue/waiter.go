@@ -9,9 +9,9 @@ type waiter struct {
 	account string
 
 	// The holder of the lease alone uses these.
-	key     string
-	listed  bool // the shaper may know it
-	refused bool // a line was full
+	key       string
+	listed    bool         // the shaper may know it
+	refusedBy *destination // its line was full
 
 	// The shaper's lock guards these.
 	held  bool
@@ -37,7 +37,7 @@ func (s *shaper) begin(id ID, ready chan struct{}) *waiter {
 		return &waiter{id: id, held: true, ready: ready}
 	}
 	delete(s.coming, w)
-	w.held, w.refused, w.ready = true, false, ready
+	w.held, w.refusedBy, w.ready = true, nil, ready
 	return w
 }
 
@@ -92,6 +92,10 @@ func (s *shaper) parked(w *waiter) {
 	w.held = false
 	if len(w.slots) > 0 || s.closed {
 		s.call(w)
+	}
+	if d := w.refusedBy; d != nil && !w.listed {
+		d.refused = true
+		s.admit(d, time.Now())
 	}
 	s.unlockAndWake()
 }
