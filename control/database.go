@@ -32,6 +32,11 @@ type cdbFile interface {
 	Close() error
 }
 
+// Rule names the file that a key stands in; a cdb has no lines.
+func (d *database) Rule(key []byte) filter.Rule {
+	return filter.Rule{Text: string(key), File: d.name}
+}
+
 // Get looks a key up. It is an error of every look-up that the database is
 // closed, and of some that the file was damaged since: never a miss.
 func (d *database) Get(key []byte) (value []byte, found bool, err error) {
@@ -138,13 +143,15 @@ func (s *source) keysOf(name string, n int) filter.Database {
 	case db != nil:
 		return db
 	}
-	keys := make(filter.Keys, len(entries))
+	keys := make(filter.RuleKeys, len(entries))
 	for _, e := range entries {
 		if len(e.Key) < n {
 			s.warn(e.File, e.Line, "%q is shorter than the %d characters of a signature, and matches nothing", e.Key, n)
 			continue
 		}
-		keys[e.Key[:n]] = nil
+		if _, known := keys[e.Key[:n]]; !known {
+			keys[e.Key[:n]] = filter.RuleKey{Rule: filter.Rule{File: e.File, Line: e.Line}}
+		}
 	}
 	return keys
 }

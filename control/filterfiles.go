@@ -43,15 +43,18 @@ func (s *source) mailFromRules(c *Config) {
 		}
 		return
 	}
-	keys := filter.Keys{}
-	err := compile.MailFromRules(bytes.NewReader(text), func(key, value []byte) error {
-		if _, known := keys[string(key)]; !known { // the first of equal keys counts, as in a cdb
-			keys[string(key)] = bytes.Clone(value)
+	keys, n := filter.RuleKeys{}, 0
+	for line := range bytes.Lines(text) {
+		n++
+		err := compile.MailFromRules(bytes.NewReader(line), func(key, value []byte) error {
+			if _, known := keys[string(key)]; !known { // the first of equal keys counts, as in a cdb
+				keys[string(key)] = filter.RuleKey{Value: bytes.Clone(value), Rule: filter.Rule{File: file, Line: n}}
+			}
+			return nil
+		})
+		for _, wrong := range lineErrors(err) {
+			s.fatal(file, n, "%v", wrong.Err)
 		}
-		return nil
-	})
-	for _, wrong := range lineErrors(err) {
-		s.fatal(file, wrong.Line, "%v", wrong.Err)
 	}
 	c.mailFromRules = keys
 }

@@ -9,7 +9,9 @@ import (
 // Database holds the keys that a filter looks up. A cdb fits. It is used
 // concurrently; an error is a deferral.
 type Database interface {
-	// Get returns the value of key, which is the caller's.
+	// Get returns the value of key, which is the caller's. A Database whose
+	// keys are rules of a file may have a method Rule(key []byte) Rule, too, by
+	// which verdicts name file and line.
 	Get(key []byte) (value []byte, found bool, err error)
 }
 
@@ -20,13 +22,17 @@ type Keys map[string][]byte
 func (db Keys) sum() uint64 {
 	var sum uint64
 	for key, value := range db {
-		h := fnv.New64a()
-		h.Write([]byte(key))
-		h.Write([]byte{0})
-		h.Write(value)
-		sum ^= h.Sum64()
+		sum ^= sumOf(key, value)
 	}
 	return sum
+}
+
+func sumOf(key string, value []byte) uint64 {
+	h := fnv.New64a()
+	h.Write([]byte(key))
+	h.Write([]byte{0})
+	h.Write(value)
+	return h.Sum64()
 }
 
 // signaturesOf names the database of a filter.
@@ -34,6 +40,8 @@ func (s *Session) signaturesOf(f Filter, db Database) string {
 	return s.OnceInChain(f, func() string {
 		switch db := db.(type) {
 		case Keys:
+			return fmt.Sprintf("%d signatures, %x", len(db), db.sum())
+		case RuleKeys:
 			return fmt.Sprintf("%d signatures, %x", len(db), db.sum())
 		case *CDB:
 			return "signatures in " + db.Path

@@ -132,7 +132,7 @@ func (f *LocalSender) allows(ctx context.Context, s *Session, from sqmail.Path) 
 		}
 		key, allowed, err := f.byRules(s, lower(from.Unquoted()))
 		if !errors.Is(err, fs.ErrNotExist) {
-			return Rule{Text: key}, allowed, err
+			return ruleOf(f.Rules, []byte(key)), allowed, err
 		}
 	}
 	return f.ours(ctx, from)

@@ -61,7 +61,7 @@ func (f *BadMIMEType) Body(_ context.Context, s *Session) (Scanner, error) {
 	}
 	c.lines.text = func(piece []byte, _ bool) {
 		if f.Blanks && (bytes.IndexByte(piece, ' ') >= 0 || bytes.IndexByte(piece, '\t') >= 0) {
-			c.found = "blank in base64"
+			c.found.Text = "blank in base64"
 		}
 	}
 	return c, nil
@@ -123,7 +123,7 @@ func (f *BadLoaderType) Body(_ context.Context, s *Session) (Scanner, error) {
 type signatureScanner struct {
 	lines base64Lines
 	reply sqmail.Reply
-	found string
+	found Rule
 	err   error
 }
 
@@ -140,19 +140,19 @@ func (c *signatureScanner) lookAfter(first byte, db Database, text []byte) {
 }
 
 func (c *signatureScanner) look(db Database, key []byte) {
-	if c.found != "" || c.err != nil {
+	if c.found.Text != "" || c.err != nil {
 		return
 	}
 	_, found, err := db.Get(key)
 	if found && err == nil {
-		c.found = string(key)
+		c.found = ruleOf(db, key)
 	}
 	c.err = err
 }
 
 // Write looks at a piece of the message.
 func (c *signatureScanner) Write(p []byte) (int, error) {
-	if c.found == "" && c.err == nil {
+	if c.found.Text == "" && c.err == nil {
 		c.lines.write(p)
 	}
 	return len(p), c.err
@@ -160,13 +160,13 @@ func (c *signatureScanner) Write(p []byte) (int, error) {
 
 // End gives the verdict.
 func (c *signatureScanner) End() (sqmail.Verdict, error) {
-	if c.found == "" && c.err == nil {
+	if c.found.Text == "" && c.err == nil {
 		c.lines.end()
 	}
-	if c.found == "" {
+	if c.found.Text == "" {
 		return sqmail.Verdict{}, c.err
 	}
-	return sqmail.Verdict{Action: sqmail.ActionReject, Reply: c.reply, Rule: c.found}, nil
+	return sqmail.Verdict{Action: sqmail.ActionReject, Reply: c.reply, Rule: c.found.Text, File: c.found.File, Line: c.found.Line}, nil
 }
 
 // Close does nothing.
