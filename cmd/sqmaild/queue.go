@@ -191,14 +191,7 @@ func queueShow(ctx context.Context, std stdio, fs *flag.FlagSet, args []string) 
 	}
 	printEntry(std.out, m.Entry)
 	for _, v := range m.Envelope.Verdicts {
-		fmt.Fprintf(std.out, "verdict: %s %s: %s", v.Stage, v.Filter, v.Action)
-		if v.Rule != "" {
-			fmt.Fprintf(std.out, ", rule %s", printable(v.Rule))
-		}
-		if v.File != "" {
-			fmt.Fprintf(std.out, " (%s:%d)", v.File, v.Line)
-		}
-		fmt.Fprintln(std.out)
+		fmt.Fprintln(std.out, printable("verdict: "+v.Stage+" "+describe(v)))
 	}
 	for _, a := range m.Journal {
 		to := "?"
