@@ -27,7 +27,7 @@
 // [BadRcptTo], [MaxRecipients], and [Greylist] last; [BadMIMEType] and
 // [BadLoaderType] look at messages. Package compile makes the databases that
 // some of them look things up in ([CDB]); packages greylist and policy remember
-// who has tried before.
+// who has tried before; package callout asks the next server for mailboxes.
 //
 // # Promises
 //
