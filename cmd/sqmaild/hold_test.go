@@ -219,3 +219,17 @@ func TestFiltersAreClosedWithTheirLastSession(t *testing.T) {
 	d.wait(letGo, 1)
 	d.until("closed", func() bool { return server.open.Load() == 0 })
 }
+
+// A change of a file needs no signal, and neither does mending one.
+func TestChangedFilesAreNoticed(t *testing.T) {
+	d := serveInside(t, map[string]string{"control/services": "smtpd smtp 127.0.0.1:0\n"})
+	d.write("control/badmailfrom", "[\n")
+	d.wait(`msg="configuration refused"`, 1)
+	d.write("control/badmailfrom", "x@y.example\n")
+	d.wait(`msg="configuration taken"`, 2)
+	c := d.dial("smtpd")
+	c.Do("EHLO c", 250)
+	c.Do("MAIL FROM:<x@y.example>", 250)
+	c.Do("RCPT TO:<a@mx.example.org>", 553)
+	d.wait(letGo, 1)
+}
