@@ -2,7 +2,7 @@
 // qmail, checks it, and turns it into values for the other packages.
 //
 // [Load] reads everything at once and returns a [Config], which does not change;
-// [Watch] follows the files as they change. [Check] tells all that is wrong or
+// [Watcher] follows the files as they change. [Check] tells all that is wrong or
 // doubtful about a home, [Init] makes one.
 //
 // # Promises
@@ -15,9 +15,10 @@
 //     is not told to be a relay client.
 //   - Each [Entry] and [Rule] keeps its file and line, so that decisions can be
 //     explained.
-//   - Text is what counts: the .cdb files that qmail's tools make of
-//     morercpthosts, users/assign and rules are not read, and cannot be stale. If
-//     there is one without its text, the configuration is not used.
+//   - Text is what counts. Where it is absent the .cdb file that qmail's tools
+//     make of it is read: of lists, rules and users/assign. One that is not whole
+//     is an error; one that is used stays open until [Config.Close].
+//   - What it costs to read a home is bounded, whatever is in its files.
 //
 // # Files
 //
