@@ -2,6 +2,8 @@ package smtpd_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"net/netip"
 	"strings"
 	"testing"
@@ -77,4 +79,30 @@ func (p seeing) CheckConnect(_ context.Context, peer *sqmail.Peer) error {
 
 func (seeing) CheckRecipient(context.Context, *sqmail.Peer, *sqmail.Envelope, *sqmail.Recipient) error {
 	return nil
+}
+
+// The certificate that a proxy has shown is not its client's.
+func TestXCLIENTLeavesTheCertificateBehind(t *testing.T) {
+	var r smtpdtest.Recorder
+	server := smtpdtest.NewServer(t, &r, func(s *smtpd.Server) {
+		s.XCLIENTFrom, s.Policy = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, smtpd.AcceptAll
+		s.Certificate = func(*tls.ConnectionState) string { return "proxy" }
+		s.TLSConfig.ClientAuth = tls.RequestClientCert
+		s.TLSConfig.ClientCAs = x509.NewCertPool()
+		s.TLSConfig.ClientCAs.AddCert(s.TLSConfig.Certificates[0].Leaf)
+	})
+	server.ClientTLS.Certificates = server.TLSConfig.Certificates
+	c := server.Dial(t)
+	c.StartTLS()
+	c.Do("EHLO c", 250)
+	c.Mail("a@example.org", "b@example.test", "text\n")
+	c.Do("XCLIENT ADDR=192.0.2.9", 220)
+	c.Do("EHLO c", 250)
+	c.Mail("a@example.org", "b@example.test", "text\n")
+	for i, want := range []string{"proxy", ""} {
+		peer := r.Messages()[i].Envelope.Peer
+		if peer.User != want || len(peer.TLS.VerifiedChains) != len(want)/5 {
+			t.Errorf("message %d: user %q, %d chains", i, peer.User, len(peer.TLS.VerifiedChains))
+		}
+	}
 }
