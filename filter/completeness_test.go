@@ -1,6 +1,8 @@
 package filter_test
 
 import (
+	"context"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -91,4 +93,53 @@ func TestRefusalsNameTheLine(t *testing.T) {
 			t.Errorf("%s: %d, %+v", test.name, code, v)
 		}
 	}
+}
+
+// TestRefusalsNameTheRule: what rests on no file says all the same by what it
+// was decided, and on what.
+func TestRefusalsNameTheRule(t *testing.T) {
+	zone := mailtest.NewZone(t, "")
+	for _, test := range []struct {
+		f    filter.Filter
+		user string
+		want string // action, rule, input
+	}{
+		{f: &filter.SenderDomain{Resolver: zone}, want: "reject|takes no mail|x.test"},
+		{f: hosts(1), want: "reject|not listed|example.org"},
+		{f: filter.MaxRecipients(1), want: "defer|at most 1|2"},
+		{f: &filter.Tarpit{Count: 1, Delay: 1}, want: "delay|1 recipients|1"},
+		{f: &filter.Greylist{Store: &fakeStore{records: map[string]filter.GreyRecord{}}}, want: "defer|too soon|192.0.2.0/24 <a@x.test> <joe@example.org>"},
+		{f: &filter.Recipients{}, want: "reject|no rule for the domain|joe@example.org"},
+		{f: &filter.LocalSender{}, user: "joe", want: "reject|not ours|a@x.test"},
+		{f: &filter.LocalSender{Check: filter.SenderIsUser}, user: "joe", want: "reject|=|a@x.test"},
+		{f: &filter.LocalSender{Check: filter.SenderByRules, Rules: filter.RuleKeys{}}, user: "joe", want: "reject|no rule|a@x.test"},
+		{f: &filter.BadHello{Mode: filter.HelloMode{Matching: true}}, want: "reject|=|client.test"},
+		{f: filter.RelaySuffix(".x"), user: "joe", want: "pass|authenticated, .x|joe@example.org"},
+		{f: &filter.SPF{Mode: 3, Checker: failing{}}, want: "reject|fail|a@x.test"},
+	} {
+		peer := unknownClient
+		peer.User = test.user
+		joe := sqmail.PathOf("joe@example.org")
+		steps, err := (&filter.Chain{Filters: []filter.Filter{test.f}}).Explain(t.Context(), &filter.Facts{
+			Peer: &peer, From: sqmail.PathOf("a@x.test"), To: []sqmail.Path{joe, joe},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		for _, s := range steps {
+			if v := s.Decided(); v.Filter != "" && got == "" {
+				got = v.Action.String() + "|" + v.Rule + "|" + v.Input
+			}
+		}
+		if got != test.want {
+			t.Errorf("%s: %q, want %q", test.f.Name(), got, test.want)
+		}
+	}
+}
+
+type failing struct{}
+
+func (failing) Check(context.Context, netip.Addr, string, sqmail.Path) (string, string, error) {
+	return "fail", "", nil
 }

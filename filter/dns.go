@@ -117,6 +117,6 @@ func (f *SenderDomain) judge(ctx context.Context, s *Session) (sqmail.Verdict, e
 		if found {
 			return sqmail.Verdict{}, nil
 		}
-		return refuse(Rule{}, from.Domain, badSenderDomain, f.Text), nil
+		return refuse(Rule{Text: "takes no mail"}, from.Domain, badSenderDomain, f.Text), nil
 	})
 }

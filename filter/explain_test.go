@@ -28,7 +28,7 @@ func ExampleChain_Explain() {
 	}
 	// Output:
 	// recipient joe@example.org rcpthosts pass example.org rcpthosts 3 250
-	// recipient bob@example.net rcpthosts reject   0 553
+	// recipient bob@example.net rcpthosts reject not listed  0 553
 }
 
 // TestExplainSaysWhatTheSessionHears holds an explanation against a session, for

@@ -2,6 +2,7 @@ package filter
 
 import (
 	"context"
+	"strconv"
 	"time"
 
 	"github.com/sqmail/sqmail"
@@ -24,7 +25,9 @@ func (f MaxRecipients) Recipient(_ context.Context, s *Session, _ *sqmail.Recipi
 	if f <= 0 || s.Recipients <= int(f) {
 		return sqmail.Verdict{}, nil
 	}
-	return sqmail.Verdict{Action: sqmail.ActionDefer, Reply: tooManyRecipients}, nil
+	return sqmail.Verdict{
+		Action: sqmail.ActionDefer, Reply: tooManyRecipients, Rule: "at most " + strconv.Itoa(int(f)), Input: strconv.Itoa(s.Recipients),
+	}, nil
 }
 
 // Tarpit slows down strangers that name many recipients, and stops those that
@@ -52,11 +55,18 @@ func (f *Tarpit) Recipient(_ context.Context, s *Session, _ *sqmail.Recipient) (
 	case f.Count <= 0 || s.RelayClient():
 		return sqmail.Verdict{}, nil
 	case s.Unknown >= f.Count:
-		return sqmail.Verdict{Action: sqmail.ActionDefer, Reply: tooManyRecipients}, nil
+		v := sqmail.Verdict{Action: sqmail.ActionDefer, Reply: tooManyRecipients}
+		return f.because(v, "unknown recipients", s.Unknown), nil
 	case s.Recipients >= f.Count && f.Delay > 0 && !f.Notorious:
-		return sqmail.Verdict{Action: sqmail.ActionDelay, Delay: f.Delay}, nil
+		return f.because(sqmail.Verdict{Action: sqmail.ActionDelay, Delay: f.Delay}, "recipients", s.Recipients), nil
 	}
 	return sqmail.Verdict{}, nil
+}
+
+// because enters what a verdict rests on.
+func (f *Tarpit) because(v sqmail.Verdict, what string, n int) sqmail.Verdict {
+	v.Rule, v.Input = strconv.Itoa(f.Count)+" "+what, strconv.Itoa(n)
+	return v
 }
 
 // Data closes a notorious session.
@@ -64,7 +74,8 @@ func (f *Tarpit) Data(_ context.Context, s *Session) (sqmail.Verdict, error) {
 	if f.Count <= 0 || !f.Notorious || s.RelayClient() || s.Unknown < f.Count {
 		return sqmail.Verdict{}, nil
 	}
-	return sqmail.Verdict{Action: sqmail.ActionDrop, Reply: sqmail.Reply{
+	v := sqmail.Verdict{Action: sqmail.ActionDrop, Reply: sqmail.Reply{
 		Code: 503, Enhanced: sqmail.EnhancedCode{5, 5, 1}, Text: "too many unknown recipients in this session",
-	}}, nil
+	}}
+	return f.because(v, "unknown recipients", s.Unknown), nil
 }

@@ -112,6 +112,9 @@ func (f *LocalSender) judge(ctx context.Context, s *Session) (sqmail.Verdict, er
 		case err != nil:
 			return sqmail.Verdict{}, err
 		case !allowed:
+			if rule.Text == "" {
+				rule.Text = "not ours"
+			}
 			return refuse(rule, from.Unquoted(), senderNotYours, f.Text), nil
 		}
 		return sqmail.Verdict{Rule: rule.Text, File: rule.File, Line: rule.Line, Input: from.Unquoted()}, nil

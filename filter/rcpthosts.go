@@ -41,7 +41,7 @@ func (f *RcptHosts) Recipient(ctx context.Context, s *Session, to *sqmail.Recipi
 	if found || err != nil {
 		return v, err
 	}
-	v.Action, v.Reply = sqmail.ActionReject, noRelay
+	v.Rule, v.Action, v.Reply = "not listed", sqmail.ActionReject, noRelay
 	v.Reply.Text = withText(noRelay.Text, f.Text)
 	return v, nil
 }
