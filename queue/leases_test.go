@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/sqmail/sqmail/queue"
@@ -46,7 +47,8 @@ func TestMessagesOfASaturatedDestinationAreLeasedTwice(t *testing.T) {
 				for i := range n {
 					w.send(envelope(fmt.Sprintf("s%d@x.test", i%100), "r@full.test"), "x\n")
 				}
-				time.Sleep(time.Second)
+				time.Sleep(1100 * time.Millisecond)
+				synctest.Wait()
 				if st := w.Stats(); st.Leased > 5 {
 					t.Errorf("%d are leased, and five attempts run", st.Leased)
 				}
