@@ -29,6 +29,15 @@
 // some of them look things up in ([CDB]); packages greylist and policy remember
 // who has tried before; package callout asks the next server for mailboxes.
 //
+// # Explaining, and deciding again
+//
+// [Chain.Explain] runs the filters on what a client would bring, and nobody
+// remembers it ([Session.DryRun]). In a session the verdicts go into the Trace of
+// its peer, and so does what others have answered: DNS, if the filters' Resolver
+// is one of [RecordDNS], and daemons and stores, asked by an [OutsideFilter]. The
+// server logs the Trace; a [LogReader] finds it in the log, and [Chain.Replay]
+// decides again by other rules, asking nobody.
+//
 // # Promises
 //
 //   - An error of a filter is a deferral; the client hears a fixed sentence.
