@@ -177,6 +177,7 @@ func TestSlowHandshakesMakeRoom(t *testing.T) {
 		for _, p := range slow[:8] {
 			p.expectEnd()
 		}
+		synctest.Wait()
 		if n := s.Connections(); n != 3 {
 			t.Errorf("%d connections, want the good one and two that are slow", n)
 		}

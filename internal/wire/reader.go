@@ -17,6 +17,7 @@ type Reader struct {
 	buf   []byte // small or borrowed; buf[r:w] is unread
 	r, w  int
 	full  bool  // the last read filled the buffer: more is waiting
+	slow  bool  // the last read of a body brought little: a small buffer does
 	err   error // final
 	small [smallSize]byte
 }
@@ -28,7 +29,7 @@ func NewReader(src io.Reader) *Reader { return &Reader{src: src} }
 // the final error.
 func (r *Reader) Reset(src io.Reader) {
 	r.Release()
-	r.src, r.full, r.err = src, false, nil
+	r.src, r.full, r.slow, r.err = src, false, false, nil
 }
 
 // Release drops what is buffered and gives borrowed memory back. r can be
@@ -101,6 +102,9 @@ func (r *Reader) Discard(n int64) error {
 	return nil
 }
 
+// littleRead is how much a read of a body brings if the peer is slow.
+const littleRead = 64
+
 // more adds at least one octet to the unread ones; its error is final. An
 // empty buffer is changed for one of the size asked for, or, if the source has
 // been filling it, for one of the next size.
@@ -112,10 +116,14 @@ func (r *Reader) more(size int) error {
 }
 
 func (r *Reader) read(size int) error {
-	if r.full && size <= smallSize {
-		size = lineSize // commands: a peer that sends many at a time gets no more
-	} else if r.full {
+	isBody := size > smallSize
+	switch {
+	case r.full && !isBody:
+		size = lineSize // a peer that sends many commands at a time gets no more
+	case r.full:
 		size = max(size, len(r.buf)+1)
+	case r.slow:
+		size = smallSize
 	}
 	switch {
 	case r.r == r.w:
@@ -130,6 +138,7 @@ func (r *Reader) read(size int) error {
 	n, err := readSome(r.src, r.buf[r.w:])
 	r.w += n
 	r.full = r.w == len(r.buf)
+	r.slow = isBody && n <= littleRead
 	if n > 0 && err != nil {
 		r.err, err = err, nil // told when these octets have been read
 	}

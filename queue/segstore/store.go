@@ -23,7 +23,7 @@ type Options struct {
 	Logger *slog.Logger
 
 	// Memory is how many octets the bodies of all drafts may take together;
-	// beyond it they are written to files at once. 0: 64 MiB.
+	// beyond it they are written to files at once. 0: 32 MiB.
 	Memory int64
 
 	// NoDrop leaves the drop directory alone (see [Submit]). In a bubble of
@@ -56,7 +56,7 @@ func (o *Options) withDefaults() Options {
 	for _, d := range []struct {
 		value   *int64
 		standby int64
-	}{{&c.Memory, 64 << 20}, {&c.segmentSize, 8 << 20}, {&c.bodyMax, 256 << 10}, {&c.logMax, 64 << 20}, {&c.openMax, 64 << 20}} {
+	}{{&c.Memory, 32 << 20}, {&c.segmentSize, 8 << 20}, {&c.bodyMax, 256 << 10}, {&c.logMax, 64 << 20}, {&c.openMax, 64 << 20}} {
 		if *d.value == 0 {
 			*d.value = d.standby
 		}
