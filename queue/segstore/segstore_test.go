@@ -43,7 +43,7 @@ func TestContractWithSmallSegments(t *testing.T) {
 func TestDurability(t *testing.T) {
 	queuetest.RunDurable(t, func(t *testing.T) func() queue.Store {
 		dir := t.TempDir()
-		return func() queue.Store { return opened(t, dir, nil) }
+		return func() queue.Store { return opened(t, dir, &segstore.Options{NoDrop: true}) }
 	})
 }
 
