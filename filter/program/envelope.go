@@ -1,7 +1,6 @@
 package program
 
 import (
-	"crypto/tls"
 	"errors"
 	"strconv"
 	"strings"
@@ -37,8 +36,10 @@ func appendEnvelope(dst []byte, env *sqmail.Envelope) ([]byte, error) {
 // many as fit; a variable of over 128 KiB cannot be passed on); and of a peer
 // TCPREMOTEIP, TCPREMOTEPORT, TCPREMOTEHOST, TCPLOCALIP, TCPLOCALPORT and
 // HELOHOST, of one that has authenticated AUTHUSER, AUTHPROTOCOL,
-// TCPREMOTEINFO and an empty RELAYCLIENT, with TLS SSL_PROTOCOL and SSL_CIPHER,
-// and SPFRESULT, as far as they are known.
+// TCPREMOTEINFO and an empty RELAYCLIENT, with TLS SSL_PROTOCOL, SSL_CIPHER,
+// SSL_CIPHER_ALGKEYSIZE and SSL_CIPHER_USEKEYSIZE, with a certificate that is
+// verified SSL_CLIENT_S_DN, SSL_CLIENT_S_DN_CN and SSL_CLIENT_S_DN_Email, and
+// SPFRESULT, as far as they are known.
 func Variables(env *sqmail.Envelope) []string {
 	vars := []string{"MAILFROM=" + env.ReversePath.Unquoted(), "RCPTTO=" + rcptTo(env)}
 	add := func(name, value string) {
@@ -68,8 +69,7 @@ func Variables(env *sqmail.Envelope) []string {
 		vars = append(vars, "RELAYCLIENT=")
 	}
 	if peer.TLS != nil {
-		add("SSL_PROTOCOL", strings.Replace(tls.VersionName(peer.TLS.Version), "TLS ", "TLSv", 1))
-		add("SSL_CIPHER", tls.CipherSuiteName(peer.TLS.CipherSuite))
+		tlsVariables(peer.TLS, add)
 	}
 	return vars
 }

@@ -239,7 +239,7 @@ func TestVariablesOfMessages(t *testing.T) {
 	slices.Sort(got)
 	want := []string{
 		"AUTHPROTOCOL=plain", "AUTHUSER=joe", "MAILFROM=a@x.test", "RCPTTO=b@y.test c@y.test ", "RELAYCLIENT=",
-		"SPFRESULT=unknown", "SSL_CIPHER=TLS_AES_128_GCM_SHA256", "SSL_PROTOCOL=TLSv1.3",
+		"SPFRESULT=unknown", "SSL_CIPHER=TLS_AES_128_GCM_SHA256", "SSL_CIPHER_ALGKEYSIZE=128", "SSL_CIPHER_USEKEYSIZE=128", "SSL_PROTOCOL=TLSv1.3",
 		"TCPREMOTEINFO=joe", "TCPREMOTEIP=192.0.2.7", "TCPREMOTEPORT=1025",
 	}
 	if !slices.Equal(got, want) {
