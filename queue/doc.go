@@ -19,7 +19,9 @@
 // No message outlives its lifetime by more than a minute, and none waits for
 // an attempt that has stalled: the Queue looks at the clock itself, and goes on
 // without a Deliverer that does not return. Messages that wait for a
-// destination are woken when it has room, and looked at every other hour in any case.
+// destination are woken when it has room, and looked at every other hour in any
+// case. Only a message that another process has leased from a shared Store, and
+// died with, is waited for longer: three minutes, until that lease runs out.
 //
 // A slow or dead destination holds up no other, be it known as such or not: an
 // attempt that hears nothing of the next hop for a moment does not count for
