@@ -3,6 +3,7 @@ package memstore
 import (
 	"context"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/sqmail/sqmail/queue"
@@ -71,6 +72,7 @@ func (l *lease) add(attempts []queue.Attempt) error {
 	}
 	m.journal = journal.Add(m.journal, attempts)
 	if l.lease.Retried {
+		m.journal = slices.Clone(m.journal)
 		journal.SetDue(m.journal, l.lease.RetryAt)
 	}
 	return nil

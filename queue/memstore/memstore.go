@@ -72,7 +72,7 @@ func (s *Store) delete(slot agenda.Slot) {
 // entry describes a message; the agenda is locked.
 func (s *Store) entry(slot agenda.Slot) *queue.Entry {
 	m := s.agenda.Item(slot).Data
-	e := &queue.Entry{Envelope: copyEnvelope(&m.env), Arrived: m.arrived, Size: m.content.size(), Journal: slices.Clone(m.journal)}
+	e := &queue.Entry{Envelope: copyEnvelope(&m.env), Arrived: m.arrived, Size: m.content.size(), Journal: journal.Compact(slices.Clone(m.journal))}
 	s.agenda.State(slot, e)
 	return e
 }

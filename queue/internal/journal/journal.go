@@ -24,11 +24,18 @@ func Check(attempts []queue.Attempt, recipients int) error {
 	return nil
 }
 
-// Add returns a journal with attempts added to it, and with what may be
-// forgotten left out. It leaves the old one as it is.
+// Add appends attempts to a journal as append does: what the old one holds
+// stays as it is, and the room behind it may be used. What may be forgotten is
+// left out only when the journal needs new room, so that a message of many
+// recipients costs as many steps as it has attempts; [Compact] does the rest.
 func Add(journal, attempts []queue.Attempt) []queue.Attempt {
-	j := make([]queue.Attempt, 0, len(journal)+len(attempts))
-	return Compact(append(append(j, journal...), attempts...))
+	n := len(journal) + len(attempts)
+	if n <= cap(journal) {
+		return append(journal, attempts...)
+	}
+	j := make([]queue.Attempt, 0, n)
+	j = Compact(append(append(j, journal...), attempts...))
+	return append(make([]queue.Attempt, 0, 2*len(j)), j...)
 }
 
 // Compact forgets, of each recipient, all deferrals but the first and the last

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"strconv"
 	"testing"
 	"time"
 
@@ -23,7 +24,7 @@ func TestTheFirstAndTheLastEightDeferralsAreKept(t *testing.T) {
 		{10, []int{1, 3, 4, 5, 6, 7, 8, 9, 10}},
 		{30, []int{1, 23, 24, 25, 26, 27, 28, 29, 30}},
 	} {
-		j := Add(nil, append(deferrals(0, c.n), queue.Attempt{Recipient: 1, Number: 1, Status: queue.Failed}))
+		j := Compact(Add(nil, append(deferrals(0, c.n), queue.Attempt{Recipient: 1, Number: 1, Status: queue.Failed})))
 		if len(j) != len(c.want)+1 || j[len(j)-1].Status != queue.Failed {
 			t.Errorf("of %d deferrals %d attempts are left: %v", c.n, len(j), j)
 			continue
@@ -38,12 +39,40 @@ func TestTheFirstAndTheLastEightDeferralsAreKept(t *testing.T) {
 
 func TestAddLeavesTheOldJournalAlone(t *testing.T) {
 	old := deferrals(0, 9)
-	Add(old[:8], []queue.Attempt{{Number: 99}})
-	Add(old, deferrals(0, 20))
+	Add(old[:8:8], []queue.Attempt{{Number: 99}})
+	Add(Add(old, deferrals(0, 20)), deferrals(0, 20))
 	for i, a := range old {
 		if a.Number != i+1 {
 			t.Fatalf("the old journal has changed: %v", old)
 		}
+	}
+}
+
+func TestAJournalThatIsAddedToStaysShort(t *testing.T) {
+	var j []queue.Attempt
+	for i := range 10_000 {
+		j = Add(j, []queue.Attempt{{Number: i + 1}})
+		if len(j) > 2*(keepLast+1) {
+			t.Fatalf("%d attempts are kept", len(j))
+		}
+	}
+	if j = Compact(j); len(j) != keepLast+1 || j[0].Number != 1 || j[keepLast].Number != 10_000 {
+		t.Errorf("left is %v", j)
+	}
+}
+
+// The time for one recipient must not grow with their number.
+func BenchmarkAdd(b *testing.B) {
+	for _, recipients := range []int{1, 100, 10_000} {
+		b.Run(strconv.Itoa(recipients), func(b *testing.B) {
+			for done := 0; done < b.N; {
+				var j []queue.Attempt
+				for r := 0; r < recipients && done < b.N; r++ {
+					j = Add(j, []queue.Attempt{{Recipient: r, Status: queue.Delivered}})
+					done++
+				}
+			}
+		})
 	}
 }
 
