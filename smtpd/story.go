@@ -124,12 +124,14 @@ func (s *session) declinedMail(v sqmail.Verdict, arg string) {
 	if s.peer.Trace == nil {
 		return
 	}
-	path, _, err := parsePathArgument(arg, "FROM:", s.set.loose)
+	path, params, err := parsePathArgument(arg, "FROM:", s.set.loose)
 	if err != nil {
 		return
 	}
+	tx := &transaction{env: sqmail.Envelope{ReversePath: path}, ending: sqmail.EndedRefused}
+	s.mailParams(&tx.env, params) // as far as they make sense
 	s.declined(v, path.String())
-	s.logStory(&transaction{env: sqmail.Envelope{ReversePath: path}, ending: sqmail.EndedRefused})
+	s.logStory(tx)
 }
 
 // logStory writes the event of a transaction; tx is nil for a client that was
