@@ -25,7 +25,7 @@ import (
 //
 // Its methods may be called on a nil Trace, which keeps nothing. They are for
 // the goroutine of the session. A Trace is bounded: whatever a client does, it
-// is no longer than 128 KiB as JSON, and mostly about one.
+// is no longer than 256 KiB as JSON, and mostly about one.
 type Trace struct {
 	// Time is when the transaction began, Took how long it lasted. A client
 	// that was turned away before has had its time since it connected.
@@ -84,6 +84,7 @@ type Trace struct {
 	began   time.Time
 	lasting []Answer // those that hold for the session
 	octets  int      // of the recipients' steps
+	step    int      // of the verdicts of the present step
 	answers int      // octets of Answers and lasting
 }
 
@@ -151,7 +152,8 @@ type Answer struct {
 // The bounds of a Trace, in octets but for the first two.
 const (
 	traceRecipients = 100
-	traceVerdicts   = 16 // of a step
+	traceVerdicts   = 16      // of a step
+	traceStep       = 4 << 10 // of its verdicts
 	traceText       = 256
 	traceRoom       = 24 << 10 // of the recipients' steps
 	traceAnswer     = 2 << 10
@@ -175,7 +177,7 @@ func (t *Trace) Begin(stage, input string) {
 		t.forget("connect", "hello")
 		t.Time = now
 	}
-	t.open, t.began = Step{Stage: stage, Input: clip(input, 4*traceText)}, now
+	t.open, t.began, t.step = Step{Stage: stage, Input: clip(input, 4*traceText)}, now, 0
 }
 
 // forget drops all but the steps of some stages.
@@ -194,12 +196,22 @@ func (t *Trace) forget(stages ...string) {
 
 // Add adds a verdict to the present step.
 func (t *Trace) Add(v Verdict) {
-	if t == nil || len(t.open.Verdicts) >= traceVerdicts && v.Action < ActionDefer {
+	if t == nil {
+		return
+	}
+	if v.Action < ActionDefer && (len(t.open.Verdicts) >= traceVerdicts || t.step > traceStep) {
+		t.Left++
 		return
 	}
 	v.Rule, v.Input, v.File = clip(v.Rule, traceText), clip(v.Input, traceText), clip(v.File, traceText)
 	v.Filter, v.Header, v.Reply.Text = clip(v.Filter, traceText), clip(v.Header, traceText), clip(v.Reply.Text, traceText)
 	t.open.Verdicts = append(t.open.Verdicts, v)
+	t.step += sizeOf(&v)
+}
+
+// sizeOf is about how long a verdict is.
+func sizeOf(v *Verdict) int {
+	return 128 + len(v.Rule) + len(v.Input) + len(v.File) + len(v.Filter) + len(v.Header) + len(v.Reply.Text)
 }
 
 // Present returns the step that was begun last.
@@ -229,10 +241,7 @@ func (t *Trace) End(r Reply) {
 
 // room makes sure that recipients leave room for what follows them.
 func (t *Trace) room() bool {
-	size := 128 + len(t.open.Input) + len(t.open.Reply.Text)
-	for _, v := range t.open.Verdicts {
-		size += 128 + len(v.Rule) + len(v.Input) + len(v.File) + len(v.Filter) + len(v.Header) + len(v.Reply.Text)
-	}
+	size := 128 + len(t.open.Input) + len(t.open.Reply.Text) + t.step
 	n := 0
 	for _, s := range t.Steps {
 		if s.Stage == "recipient" {
@@ -277,8 +286,8 @@ func (a *Answer) size() int {
 	for _, d := range a.Data {
 		n += 4 + len(d)
 	}
-	if v := a.Verdict; v != nil {
-		n += 128 + len(v.Rule) + len(v.Input) + len(v.File) + len(v.Header) + len(v.Reply.Text)
+	if a.Verdict != nil {
+		n += sizeOf(a.Verdict)
 	}
 	return n
 }
@@ -291,7 +300,7 @@ func (t *Trace) Ended(peer *Peer, env *Envelope) *Trace {
 	}
 	c := *t
 	c.Steps, c.Answers = slices.Clone(t.Steps), slices.Concat(t.lasting, t.Answers)
-	c.open, c.lasting, c.began, c.octets, c.answers = Step{}, nil, time.Time{}, 0, 0
+	c.open, c.lasting, c.began, c.octets, c.step, c.answers = Step{}, nil, time.Time{}, 0, 0, 0
 	c.Took = time.Since(t.Time)
 	c.know(peer)
 	if env != nil {
