@@ -11,10 +11,10 @@ import (
 // What the garbage collector is asked for. It lets memory grow to twice what is
 // in use, which is the right trade for a few MiB, and a waste when thousands of
 // slow peers hold a hundred. From moderate on it works harder: garbage is
-// bounded by a quarter of what is in use and spare.
+// bounded by a quarter of what is in use, or spare.
 const (
 	moderate  = 96 << 20
-	spare     = 16 << 20
+	spare     = 24 << 20
 	tuneEvery = 500 * time.Millisecond
 )
 
@@ -42,7 +42,7 @@ func boundGarbage(ctx context.Context) {
 
 // memoryLimit is how much the process may take if so much is in use.
 func memoryLimit(inUse int64) int64 {
-	return max(moderate, inUse+inUse/4+spare)
+	return max(moderate, inUse+max(spare, inUse/4))
 }
 
 // inUse is what the last collection found to be in use, and what the runtime
