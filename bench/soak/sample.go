@@ -102,17 +102,27 @@ func (s *soak) report() {
 	for i, q := range quantities {
 		slope, deviation := fit(seen, i)
 		million, about := 1e6*slope/q.scale, 1e6*deviation/q.scale
-		fmt.Printf("%-16s %+10.2f ± %.2f %s per million, %+.1f ± %.1f %s in ten million%s\n",
-			q.name, million, about, q.unit, 10*million, 10*about, q.unit, verdict(slope, deviation))
+		fmt.Printf("%-16s %+10.2f ± %.2f %s per million, %+.1f ± %.1f %s in ten million, seen %.0f to %.0f%s\n",
+			q.name, million, about, q.unit, 10*million, 10*about, q.unit,
+			extreme(seen, i, math.Min)/q.scale, extreme(seen, i, math.Max)/q.scale, verdict(slope, deviation))
 	}
 }
 
+// verdict is what a slope means. What moves in steps, as the number of spare
+// segments does, may seem to grow; the extremes tell.
 func verdict(slope, deviation float64) string {
-	switch {
-	case slope <= 3*deviation:
+	if slope <= 3*deviation {
 		return ": no growth beyond the scatter"
 	}
 	return ": GROWS"
+}
+
+func extreme(seen []sample, quantity int, of func(x, y float64) float64) float64 {
+	x := seen[0].uses[quantity]
+	for _, m := range seen {
+		x = of(x, m.uses[quantity])
+	}
+	return x
 }
 
 // fit returns the slope of the line of least squares through a quantity, and
