@@ -5,10 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/netip"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -413,4 +415,45 @@ func FuzzLogReader(f *testing.F) {
 			t.Errorf("%d lines: %d, %d found, %d foreign, %d damaged", lines, l.Lines, found, l.Foreign, l.Damaged)
 		}
 	})
+}
+
+// repeated is a log of any length.
+type repeated struct {
+	text string
+	left int
+	rest string
+}
+
+func (r *repeated) Read(p []byte) (int, error) {
+	if r.rest == "" {
+		if r.left == 0 {
+			return 0, io.EOF
+		}
+		r.left--
+		r.rest = r.text
+	}
+	n := copy(p, r.rest)
+	r.rest = r.rest[n:]
+	return n, nil
+}
+
+// TestLogReaderHoldsALine: 64 MB of other lines, and lines that are far too
+// long, take no more memory than one line may.
+func TestLogReaderHoldsALine(t *testing.T) {
+	line := `time=2026-11-20T18:00:00Z level=INFO msg="message accepted" session=x id=7 from=a@b.test` + "\n"
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	l := filter.NewLogReader(io.MultiReader(
+		&repeated{text: strings.Repeat(line, 100), left: 4000},
+		&repeated{text: strings.Repeat("x", 1000), left: 30_000}, strings.NewReader("\n"+line)))
+	if tr, err := l.Next(); err != io.EOF {
+		t.Fatal(tr, err)
+	}
+	runtime.ReadMemStats(&after)
+	if l.Lines != 400_002 || l.Damaged != 1 || l.Foreign != 400_001 {
+		t.Errorf("%d lines, %d damaged, %d foreign", l.Lines, l.Damaged, l.Foreign)
+	}
+	if used := after.TotalAlloc - before.TotalAlloc; used > 8<<20 {
+		t.Errorf("%d octets", used)
+	}
 }

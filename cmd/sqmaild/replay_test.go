@@ -5,8 +5,13 @@ import (
 	"net"
 	"net/smtp"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/sqmail/sqmail/filter"
+	"github.com/sqmail/sqmail/filter/greylist"
 )
 
 // TestStoryIsLoggedKeptAndReplayed follows a message and a refusal through the
@@ -149,5 +154,49 @@ func TestExplainKnowsTheLimitsOfTheServer(t *testing.T) {
 		if code != exitDone || !strings.Contains(out, test.want) {
 			t.Errorf("%q: exit %d %s, lacks %q:\n%s", test.args, code, errs, test.want, out)
 		}
+	}
+}
+
+// TestExplainLooksAtTheGreylist: it knows who is known, writes nothing, and says
+// so when a daemon has the file to itself.
+func TestExplainLooksAtTheGreylist(t *testing.T) {
+	dir := explainedHome(t)
+	h := &home{t: t, dir: dir}
+	h.write("control/services", `smtpd smtp 127.0.0.1:0 GREYLIST=""`+"\n")
+	if err := os.MkdirAll(filepath.Dir(greylistFile(dir)), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	store, err := greylist.Open(greylistFile(dir), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	explain := func() string {
+		out, errs, code := runCommand(t, "", "explain", "-home", dir, "-ip", "192.0.2.7", "-from", "a@x.test", "-to", "joe@mx.example.org")
+		if code != exitDone {
+			t.Fatalf("exit %d: %s", code, errs)
+		}
+		return out
+	}
+	if out := explain(); !strings.Contains(out, "would ask the greylist") {
+		t.Errorf("while another process has it:\n%s", out)
+	}
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if out := explain(); !strings.Contains(out, `greylist: defer, rule "too soon"`) {
+			t.Errorf("unknown:\n%s", out)
+		}
+	}
+	if store, err = greylist.Open(greylistFile(dir), 1); err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	// There is room for one record: none was made.
+	err = store.Update(t.Context(), "key", func(filter.GreyRecord) filter.GreyRecord {
+		return filter.GreyRecord{First: time.Now(), Expires: time.Now().Add(time.Hour)}
+	})
+	if err != nil {
+		t.Errorf("something was written: %v", err)
 	}
 }
