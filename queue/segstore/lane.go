@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sqmail/sqmail/internal/spoolfs"
 	"github.com/sqmail/sqmail/queue"
 )
 
@@ -23,15 +24,17 @@ type lane struct {
 	closed  bool
 	idle    chan struct{} // closed when nobody leads any more; nil until close
 	enough  int           // how many the leader is waiting for
+	crew    int           // how many came back for the last sync, or were there
+	peak    int           // the most of late that were
 	full    chan struct{} // closed when they are there; nil if it is not waiting
 
 	// The leader's.
 	seg   *segment
 	buf   []byte        // small records, gathered to be written together
 	at    int64         // where the next write goes
-	took  time.Duration // a sync, on average
-	crew  int           // how many came back for the last sync, or were there
+	took  time.Duration // a sync
 	voids []void
+	sync  spoolfs.Syncer
 
 	unsaid atomic.Bool // there are voids
 }
@@ -106,7 +109,7 @@ func (l *lane) lead(own *entry) {
 	l.write(batch)
 
 	l.mu.Lock()
-	l.crew = len(batch) + len(l.waiting)
+	l.observe(len(batch))
 	if len(l.waiting) > 0 {
 		l.waiting[0].turn <- true
 	} else {
@@ -128,7 +131,7 @@ func (l *lane) take() []*entry {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n, size := 0, 0
-	for ; n < len(l.waiting); n++ {
+	for share := l.share(); n < len(l.waiting) && n < share; n++ {
 		if size += len(l.waiting[n].buf); size > maxBatch && n > 0 {
 			break
 		}
@@ -138,63 +141,6 @@ func (l *lane) take() []*entry {
 		l.waiting = nil
 	}
 	return batch
-}
-
-// slow is the time of a sync from which on it pays to wait for others.
-const slow = 500 * time.Microsecond
-
-// gather waits for those who shared the last sync: until all are back, while
-// they come faster than one sync after the other would serve them, and for half
-// the time of a sync at most.
-func (l *lane) gather() {
-	if l.took < slow {
-		return
-	}
-	full, n := l.expect()
-	if full == nil {
-		return
-	}
-	defer l.expectNobody()
-	pause := l.took / 8
-	timer := time.NewTimer(pause)
-	defer timer.Stop()
-	for waited := pause; waited <= l.took/2; waited += pause {
-		select {
-		case <-full:
-			return
-		case <-timer.C:
-		}
-		before := n
-		n = l.there()
-		if time.Duration(n-before)*(waited+l.took) <= time.Duration(n)*pause {
-			return
-		}
-		timer.Reset(pause)
-	}
-}
-
-// expect returns how many wait, and a channel that is closed when all do who
-// are expected; nil: they do.
-func (l *lane) expect() (full <-chan struct{}, n int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.waiting) >= l.crew {
-		return nil, len(l.waiting)
-	}
-	l.full, l.enough = make(chan struct{}), l.crew
-	return l.full, len(l.waiting)
-}
-
-func (l *lane) expectNobody() {
-	l.mu.Lock()
-	l.full = nil
-	l.mu.Unlock()
-}
-
-func (l *lane) there() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.waiting)
 }
 
 // write makes a batch durable, or sets the errors of what it cannot.
@@ -306,12 +252,12 @@ func (l *lane) append(batch []*entry) (int, error) {
 	began := time.Now()
 	err := l.flush()
 	if err == nil {
-		err = g.f.Datasync()
+		err = l.datasync(g.f)
 	}
 	if err != nil {
 		return 0, err
 	}
-	l.took = (7*l.took + time.Since(began)) / 8
+	l.measured(time.Since(began))
 	l.done(batch[:len(places)], places)
 	return len(places), nil
 }
@@ -386,12 +332,13 @@ func (l *lane) settle() error {
 func (l *lane) close() {
 	l.mu.Lock()
 	l.closed = true
-	if !l.led {
-		l.mu.Unlock()
-		return
+	led := l.led
+	if led && l.idle == nil {
+		l.idle = make(chan struct{})
 	}
-	idle := make(chan struct{})
-	l.idle = idle
 	l.mu.Unlock()
-	<-idle
+	if led {
+		<-l.idle
+	}
+	l.sync.Close()
 }

@@ -41,7 +41,7 @@ func (s *Store) Lease(ctx context.Context, ttl time.Duration) (queue.Lease, erro
 		id := w.entry.ID
 		o, err := s.read(w, true)
 		if err == nil {
-			return &lease{s: s, l: l, id: id, o: o, journal: o.Journal}, nil
+			return &lease{s: s, l: l, id: id, o: o, journal: slices.Clip(o.Journal)}, nil
 		}
 		s.unread(l, id, err)
 	}
@@ -179,7 +179,7 @@ func (l *lease) write(attempts []queue.Attempt, due time.Time, end func()) error
 		journal.SetDue(now, at)
 	}
 	if end != nil {
-		full := &state{due: st.due, attempts: now}
+		full := &state{due: st.due, attempts: journal.Compact(slices.Clone(now))}
 		if flags := flags&^flagRetry | flagFull; len(encodeState(full, flags)) <= l.s.maxRecord() {
 			return l.s.writeState(l.id, l.l.Slot, full, flags, end)
 		}
