@@ -293,3 +293,41 @@ func TestASpareThatTheCheckpointCallsSealedIsNotWrittenTo(t *testing.T) {
 		}
 	})
 }
+
+// A store that is killed again before it has written a checkpoint guesses
+// numbers again. They are others than the first time.
+func TestNumbersAreGuessedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := &crashfs.FS{}
+		s := open(t, "/queue", segstore.TinyQuiet(disk))
+		for range 3 {
+			put(t, s, strings.Repeat("x\n", 1500), queue.Submission{Envelope: dropEnvelope("1")})
+		}
+		s.KeepHouse() // there are spares now
+		s.Close()
+		last := queue.ID(3)
+		for n := range 5 {
+			s, goOn := loading(t, disk, "read")
+			if n%2 == 0 {
+				goOn() // the next start has its mail before it has read of this one's
+			}
+			for range 2 {
+				id := put(t, s, "y\n", queue.Submission{Envelope: dropEnvelope("2")})
+				if id <= last {
+					t.Fatalf("start %d: message %v follows %v", n, id, last)
+				}
+				last = id
+			}
+			disk = disk.Crash(crashfs.LoseAll, 1)
+			if n%2 != 0 {
+				goOn()
+			}
+			s.Close()
+		}
+		s = open(t, "/queue", segstore.TinyQuiet(disk))
+		defer s.Close()
+		if n := s.Stats().Fresh; n != 13 {
+			t.Errorf("%d messages, want 13", n)
+		}
+	})
+}

@@ -234,12 +234,13 @@ func (r *recovery) choose() (now []*segment) {
 // no more numbers than records have room, counted from the highest number that
 // was found elsewhere: every number that was given has been written to one of
 // these segments, for a segment that was used again since has a label with it.
-// The same goes for numbers that were not given because the write failed.
+// The same goes for numbers that were not given because the write failed. Log
+// numbers are compared with those of the same message only, and nothing is
+// written about a message that was there before all is read.
 func (r *recovery) raiseNumbers() {
 	if len(r.unread) == 0 {
 		return
 	}
 	r.guess = true
 	r.s.nextID.Add(uint64(r.room / headerLen))
-	r.s.nextLSN.Add(uint64(r.room / headerLen))
 }
