@@ -154,8 +154,14 @@ func TestReportsOfSuccessAndDelaySurviveCrashes(t *testing.T) {
 func crashingLife(t *testing.T, n int, when fault) (reports map[string]int, died bool) {
 	reports = make(map[string]int)
 	seen := make(map[string]bool)
+	var mu sync.Mutex
 	deliver := func(ctx context.Context, m *sqmail.Message) ([]sqmail.Outcome, error) {
-		if m.Envelope.Recipients[0].Path.Domain == "x.test" && !seen[m.ID] {
+		if m.Envelope.Recipients[0].Path.Domain != "x.test" {
+			return byLocalPart(ctx, m)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if !seen[m.ID] {
 			seen[m.ID] = true
 			text, _ := io.ReadAll(m.Reader())
 			_, report, _ := strings.Cut(string(text), "\n") // its Received field is the envelope's
@@ -163,7 +169,7 @@ func crashingLife(t *testing.T, n int, when fault) (reports map[string]int, died
 				reports[r.Get("Action")+" "+strings.TrimPrefix(r.Get("Final-Recipient"), "rfc822; ")]++
 			}
 		}
-		return byLocalPart(ctx, m)
+		return outcomes(m, accepted)
 	}
 	synctest.Test(t, func(t *testing.T) {
 		store := newStore()
@@ -177,7 +183,9 @@ func crashingLife(t *testing.T, n int, when fault) (reports map[string]int, died
 		dying.kill()
 		first.Shutdown(context.Background())
 		<-first.done
+		dying.mu.Lock()
 		died = dying.died
+		dying.mu.Unlock()
 		time.Sleep(5 * time.Minute) // leases run out
 		second := newWorld(t, store, deliver, nil)
 		time.Sleep(8 * 24 * time.Hour)
