@@ -331,3 +331,38 @@ func TestNumbersAreGuessedOnce(t *testing.T) {
 		}
 	})
 }
+
+// A redo file whose name may not be durable, because the sync of the directory
+// failed, is made once more before it is relied on.
+func TestARedoFileIsMadeOnceMoreBeforeItIsFollowed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk, _, _ := killed(t)
+		renamed := false
+		disk.Hook = func(op crashfs.Op) error {
+			if op.Before && op.Kind == crashfs.SyncDir && op.Name == "/queue" && renamed {
+				return syscall.EIO
+			}
+			renamed = renamed || op.Kind == crashfs.Rename && strings.HasSuffix(op.Name, "redo.new")
+			return nil
+		}
+		s := opened(t, "/queue", segstore.TinyQuiet(disk))
+		if err := s.Loaded(ctx); !errors.Is(err, syscall.EIO) {
+			t.Fatalf("got %v, want EIO", err)
+		}
+		s.Close()
+		points := 0
+		disk.Hook = func(op crashfs.Op) error {
+			for _, loss := range crashfs.Losses() {
+				points++
+				left := open(t, "/queue", segstore.TinyQuiet(op.Crash(loss, uint64(points))))
+				if st := left.Stats(); st.Deferred != 1 || st.Held != 1 || st.Fresh != 0 || st.Quarantined != 0 {
+					t.Errorf("crash at operation %d (%s %s), loss %q: %+v, want one deferred and one held", op.N, op.Kind, op.Name, loss, st)
+				}
+				left.Close()
+			}
+			return nil
+		}
+		open(t, "/queue", segstore.TinyQuiet(disk)).Close()
+		t.Logf("%d crash points", points)
+	})
+}
