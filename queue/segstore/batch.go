@@ -50,7 +50,7 @@ func (l *lane) measured(d time.Duration) {
 	if l.took == 0 {
 		l.took = d
 	}
-	l.took = min(d, l.took+l.took/8+time.Microsecond)
+	l.took = min(d, l.took+l.took/64+time.Microsecond)
 }
 
 // slow is the time of a sync from which on it pays to wait for others.

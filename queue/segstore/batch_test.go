@@ -75,7 +75,7 @@ func TestTheTimeOfASyncIsTheDisksNotTheSchedulers(t *testing.T) {
 	if l.took >= slow {
 		t.Errorf("after one late return a sync takes %v", l.took)
 	}
-	for range 50 {
+	for range 500 {
 		l.measured(3 * time.Millisecond)
 	}
 	if l.took != 3*time.Millisecond {
