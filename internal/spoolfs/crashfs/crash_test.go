@@ -187,6 +187,33 @@ func TestAfterTheDeathOfTheProcessPowerCanFail(t *testing.T) {
 	}
 }
 
+// What a crash leaves shares memory with the file system until one of them is
+// written to.
+func TestWhatACrashLeavesIsAFileSystemOfItsOwn(t *testing.T) {
+	for _, loss := range crashfs.Losses() {
+		files := &crashfs.FS{}
+		f := create(t, files, "/a")
+		f.WriteAt([]byte("first"), 0)
+		f.Datasync()
+		files.SyncDir("/")
+		left := files.Crash(loss, 1)
+		g, err := left.Open("/a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		g.WriteAt([]byte("left"), 0)
+		g.Datasync()
+		f.WriteAt([]byte("LIVE"), 0)
+		f.Datasync()
+		if a, b := content(files, "/a"), content(left, "/a"); a != "LIVEt" || b != "leftt" {
+			t.Errorf("%s: %q and %q", loss, a, b)
+		}
+		if a, b := content(files.Crash(crashfs.LoseAll, 1), "/a"), content(left.Crash(crashfs.LoseAll, 1), "/a"); a != "LIVEt" || b != "leftt" {
+			t.Errorf("%s, on the disk: %q and %q", loss, a, b)
+		}
+	}
+}
+
 func TestAFullDiskTakesNoMore(t *testing.T) {
 	files := &crashfs.FS{Limit: 100}
 	f := create(t, files, "/a")
