@@ -14,8 +14,8 @@ type base64Lines struct {
 	// there is memory for.
 	first func(line []byte)
 
-	// text is called with all lines of the parts, in pieces; start says that
-	// the piece begins a line.
+	// text is called with all lines of the parts, several at a time or in
+	// pieces; start says that the piece begins a line.
 	text func(piece []byte, start bool)
 
 	line     []byte // the beginning of a line that came in pieces
@@ -32,6 +32,11 @@ const maxBase64Line = 1024
 
 func (b *base64Lines) write(p []byte) {
 	for len(p) > 0 {
+		if n := b.linesOfPart(p); n > 0 {
+			b.text(p[:n], true)
+			p = p[n:]
+			continue
+		}
 		end := bytes.IndexByte(p, '\n')
 		piece := p
 		if end >= 0 {
@@ -48,6 +53,21 @@ func (b *base64Lines) write(p []byte) {
 			b.endLine()
 		}
 	}
+}
+
+// linesOfPart returns how much of p is whole lines of the part that goes on with
+// it. No signature has a LF in it, so that they need not be looked at one by one.
+func (b *base64Lines) linesOfPart(p []byte) int {
+	if !b.inBody || len(b.line) > 0 || b.long || p[0] == '\n' || p[0] == '-' {
+		return 0
+	}
+	if i := bytes.Index(p, []byte("\n\n")); i >= 0 {
+		p = p[:i+1]
+	}
+	if i := bytes.Index(p, []byte("\n-")); i >= 0 {
+		return i + 1
+	}
+	return bytes.LastIndexByte(p, '\n') + 1
 }
 
 // end ends the message, whose last line may have no LF.
