@@ -52,6 +52,7 @@ func TestWrongCommandLinesExit100(t *testing.T) {
 		{"", "usage: sqmaild COMMAND"},
 		{"bogus", `no command "bogus"`},
 		{"queue", "queue list"},
+		{"queue bogus", `no command "queue bogus"`},
 		{"queue bogus", "queue list"},
 		{"serve -hoem x", "flag provided but not defined"},
 		{"serve extra -home " + home, `too many arguments: "extra"`},

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -47,6 +49,7 @@ type daemon struct {
 
 	mu        sync.Mutex
 	listeners []*listener
+	leaving   map[*listener]bool // closed by a reload; their last sessions run on
 	unopened  chan struct{} // says that a listener is to be tried again
 	tasks     sync.WaitGroup
 	failed    chan error
@@ -117,7 +120,7 @@ func (d *daemon) wait(ctx context.Context, reload <-chan os.Signal) error {
 // running go on with the one that they began with; the last of them lets it go.
 func (d *daemon) apply(ctx context.Context, c *control.Config) {
 	old := d.now.Swap(newSnapshot(d, c))
-	if err := d.listen(ctx, c.Services); err != nil {
+	if err := d.listen(ctx); err != nil {
 		d.log.Error("a listener cannot be opened", "err", err)
 		select {
 		case d.unopened <- struct{}{}:
@@ -158,7 +161,7 @@ func (d *daemon) openQueue(c *control.Config) error {
 // start opens the listeners and the administrators' socket, and lets the queue
 // run.
 func (d *daemon) start(ctx context.Context) error {
-	if err := d.listen(ctx, d.now.Load().config.Services); err != nil {
+	if err := d.listen(ctx); err != nil {
 		return err
 	}
 	if err := d.serveAdmin(); err != nil {
@@ -227,7 +230,7 @@ func (d *daemon) stopListeners() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var wait sync.WaitGroup
-	for _, l := range d.listeners {
+	for _, l := range slices.AppendSeq(slices.Clone(d.listeners), maps.Keys(d.leaving)) {
 		wait.Go(func() {
 			if err := l.stop(ctx); err != nil {
 				d.log.Warn("sessions were cut off", "listener", l.name, "err", err)

@@ -35,14 +35,16 @@ func (l *listener) hasSocket(s *control.Service) bool {
 	return l.socket != nil && l.addr == s.Address && (l.name == s.Name || !strings.HasSuffix(l.addr, ":0"))
 }
 
-// listen opens the listeners of services that are not open, and closes those
-// that are no longer wanted. All new sockets are opened before any is closed,
+// listen opens the listeners of the configuration in force that are not open,
+// and closes those that are no longer wanted. All new sockets are opened before any is closed,
 // and a socket that is wanted by another server passes to that without being
 // closed: no client is turned away meanwhile.
-func (d *daemon) listen(ctx context.Context, services []*control.Service) error {
+func (d *daemon) listen(ctx context.Context) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	before := d.listeners
+	// Asked under the lock, so that who comes late does not bring back what a
+	// newer configuration has closed.
+	services, before := d.now.Load().config.Services, d.listeners
 	var errs []error
 	for _, service := range services {
 		if slices.ContainsFunc(d.listeners, func(l *listener) bool { return l.is(service) }) {
@@ -55,12 +57,27 @@ func (d *daemon) listen(ctx context.Context, services []*control.Service) error 
 	d.listeners = slices.DeleteFunc(slices.Clone(d.listeners), func(l *listener) bool {
 		wanted := l.protocol == "" || slices.ContainsFunc(services, l.is)
 		if !wanted {
-			d.log.Info("listener closed", "listener", l.name, "address", l.addr)
-			d.tasks.Go(func() { l.stop(context.WithoutCancel(ctx)) })
+			d.leave(ctx, l)
 		}
 		return !wanted
 	})
 	return errors.Join(errs...)
+}
+
+// leave closes a listener. Its sessions end their transactions, if the daemon
+// does not end before. d.mu is held.
+func (d *daemon) leave(ctx context.Context, l *listener) {
+	d.log.Info("listener closed", "listener", l.name, "address", l.addr)
+	if d.leaving == nil {
+		d.leaving = map[*listener]bool{}
+	}
+	d.leaving[l] = true
+	d.tasks.Go(func() {
+		l.stop(context.WithoutCancel(ctx)) // stopListeners cuts it off
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		delete(d.leaving, l)
+	})
 }
 
 // The pauses between attempts to open a listener that could not be opened at a
@@ -79,9 +96,7 @@ func (d *daemon) reopen(ctx context.Context) {
 		case <-d.unopened:
 		}
 		for pause := firstPause; waits(ctx, pause); pause = min(2*pause, mostPause) {
-			now := d.current()
-			err := d.listen(ctx, now.config.Services)
-			now.done()
+			err := d.listen(ctx)
 			if err == nil {
 				break
 			}

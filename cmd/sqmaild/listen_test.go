@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"testing"
+	"time"
 )
 
 // A listener whose address is in use at a reload is opened when the address is
@@ -50,4 +51,23 @@ func TestChangedServiceKeepsItsSocket(t *testing.T) {
 		c.Do("QUIT", 221)
 	}
 	running.Do("QUIT", 421) // its listener was closed: it may finish, and hears so
+}
+
+// A session of a listener that a reload has closed keeps the daemon from ending
+// no longer than others do.
+func TestSessionsOfClosedListenersAreCutOff(t *testing.T) {
+	d := serveInside(t, map[string]string{"control/services": "gone smtp 127.0.0.1:0\nsmtpd smtp 127.0.0.1:0\n"},
+		func(d *daemon) { d.drain = 100 * time.Millisecond })
+	c := d.dial("gone")
+	c.Do("EHLO c", 250)
+	c.Do("MAIL FROM:<a@example.net>", 250)
+	c.Do("RCPT TO:<b@mx.example.org>", 250)
+	c.Do("DATA", 354)
+	d.write("control/services", "smtpd smtp 127.0.0.1:0\n")
+	d.reload()
+	d.wait(`msg="listener closed" listener=gone`, 1)
+	d.stop()
+	if d.told(`msg="sessions were cut off" listener=gone`) != 1 || d.told("msg=stopped") != 1 {
+		t.Error(d.log)
+	}
 }

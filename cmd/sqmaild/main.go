@@ -116,6 +116,9 @@ func unknown(std stdio, args []string) int {
 		usage(std.out, group)
 		return exitDone
 	case len(group) > 0:
+		if len(args) > 1 {
+			fmt.Fprintf(std.err, "sqmaild: no command %q\n", args[0]+" "+args[1])
+		}
 		usage(std.err, group)
 	default:
 		fmt.Fprintf(std.err, "sqmaild: no command %q; sqmaild help lists them\n", args[0])

@@ -66,7 +66,7 @@ const (
 func readProxyHeader(r io.Reader) (proxyHeader, error) {
 	var head [maxProxyLine]byte
 	if _, err := io.ReadFull(r, head[:minProxyLine]); err != nil {
-		return proxyHeader{}, err
+		return proxyHeader{}, fmt.Errorf("the PROXY header that this client must send: %w", err)
 	}
 	switch begin := string(head[:minProxyLine]); {
 	case strings.HasPrefix(begin, proxySignature):
