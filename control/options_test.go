@@ -177,3 +177,17 @@ func TestVariablesOfTheSite(t *testing.T) {
 		}
 	}
 }
+
+func TestSlipsOfThePen(t *testing.T) {
+	for _, test := range []struct {
+		name, meant string
+	}{
+		{"GREYLST", "GREYLIST"}, {"GREYLISTT", "GREYLIST"}, {"GREYLYST", "GREYLIST"}, {"GERYLIST", "GREYLIST"}, {"greylist", "GREYLIST"},
+		{"GREYLISTS", "GREYLIST"}, {"XGREYLIST", "GREYLIST"}, {"QHSPI", "QHPSI"}, {"rbl", "RBL"}, {"UTF", ""}, {"RBLX", ""},
+		{"RSAPMD", "RSPAMD"}, {"GREYLISTING", ""}, {"SITE", ""}, {"QHPSIARG4", "QHPSIARG1"}, {"", ""}, {"A", ""},
+	} {
+		if got := likely(test.name); got != test.meant {
+			t.Errorf("%s: %q, want %q", test.name, got, test.meant)
+		}
+	}
+}

@@ -85,13 +85,27 @@ func (f *FilterSettings) runsPrograms() bool { return f.QueueProgram != "" || f.
 
 // checkProgram warns of a program that is not there.
 func checkProgram(c *Config, v Variable, program string, complain func(bool, string, ...any)) {
-	if program == "" || v.Name == "QHPSI" && !strings.Contains(program, "/") {
-		return
+	switch {
+	case program == "":
+	case v.Name == "QHPSI" && !strings.Contains(program, "/"):
+		dirs := filepath.SplitList(programDirs(c.Home))
+		if !slices.ContainsFunc(dirs, func(dir string) bool { return runnable(filepath.Join(dir, program)) }) {
+			complain(false, "%s: there is no program %q in %s: mail is deferred", v.Name, program, strings.Join(dirs, ", "))
+		}
+	case !runnable(below(c.Home, program)):
+		complain(false, "%s: there is no program %s that can be run: mail is deferred", v.Name, below(c.Home, program))
 	}
-	path := below(c.Home, program)
-	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() || info.Mode().Perm()&0o111 == 0 {
-		complain(false, "%s: there is no program %s that can be run: mail is deferred", v.Name, path)
-	}
+}
+
+// runnable reports whether path is a program.
+func runnable(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o111 != 0
+}
+
+// programDirs is the PATH of programs.
+func programDirs(home string) string {
+	return filepath.Join(home, "bin") + ":/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 }
 
 // below returns the path of a file, relative to the home if it is not absolute.
@@ -104,10 +118,7 @@ func below(home, path string) string {
 
 // environ is what programs find in their environment besides the message's
 // variables.
-func (f *Filters) environ() []string {
-	const dirs = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
-	return []string{"PATH=" + filepath.Join(f.config.Home, "bin") + ":" + dirs}
-}
+func (f *Filters) environ() []string { return []string{"PATH=" + programDirs(f.config.Home)} }
 
 // scanner makes the filter that runs QHPSI: one for all who want it so, for it
 // bounds how many programs run at a time.

@@ -143,10 +143,59 @@ func (s *Settings) apply(vars []Variable, perClient bool, complain func(fatal bo
 		}
 	}
 	for _, name := range strange {
-		if !s.runsPrograms() { // which find it in their environment
+		switch meant := likely(name); {
+		case meant != "":
+			complain(false, "%s is a variable that nothing looks at; %s is one", name, meant)
+		case !s.runsPrograms(): // which find it in their environment
 			complain(false, "%s is a variable that nothing looks at", name)
 		}
 	}
+}
+
+// likely returns the variable that was meant by a name that is no variable: the
+// one that differs in case alone, or in one character left out, added or
+// changed, or two exchanged. "": none.
+func likely(name string) string {
+	upper := strings.ToUpper(name)
+	for _, known := range knownVariables {
+		if len(known) <= len(name)+1 && len(name) <= len(known)+1 && slip(upper, strings.ToUpper(known)) {
+			return known
+		}
+	}
+	return ""
+}
+
+// knownVariables are all that have an effect, sorted, and "rules".
+var knownVariables = func() []string {
+	all := slices.Collect(maps.Keys(variables))
+	all = slices.AppendSeq(all, maps.Keys(filterVariables))
+	all = slices.AppendSeq(all, maps.Keys(replyTexts))
+	all = append(all, "rules")
+	slices.Sort(all)
+	return all
+}()
+
+// slip reports whether a is b but for one slip of the pen. Of short words nearly
+// everything would be.
+func slip(a, b string) bool {
+	if a == b {
+		return true
+	}
+	if len(a) > len(b) {
+		a, b = b, a
+	}
+	if len(a) < 4 || len(b)-len(a) > 1 {
+		return false
+	}
+	i := 0
+	for i < len(a) && a[i] == b[i] {
+		i++
+	}
+	if len(a) < len(b) {
+		return a[i:] == b[i+1:]
+	}
+	return a[i+1:] == b[i+1:] ||
+		i+1 < len(a) && a[i] == b[i+1] && a[i+1] == b[i] && a[i+2:] == b[i+2:]
 }
 
 // addVars adds variables; the map of others with these settings stays as it is.

@@ -50,7 +50,7 @@ type daemon struct {
 	mu        sync.Mutex
 	listeners []*listener
 	leaving   map[*listener]bool // closed by a reload; their last sessions run on
-	unopened  chan struct{} // says that a listener is to be tried again
+	unopened  chan struct{}      // says that a listener is to be tried again
 	tasks     sync.WaitGroup
 	failed    chan error
 }
