@@ -91,7 +91,8 @@ type Server struct {
 	// MaxConnections bounds the connections at a time, MaxPerAddress those of
 	// one IP address, and MaxPerNetwork those of one /24 of IPv4 or /64 of
 	// IPv6; further ones hear -ERR. 0: 10,000, 100 and 500. Negative: no
-	// limit. Loopback addresses count in the first only.
+	// limit. Loopback addresses count in the first only. Of TLS handshakes
+	// 1,000 may go on at a time; the one that has lasted longest makes room.
 	MaxConnections, MaxPerAddress, MaxPerNetwork int
 
 	// Log gets one event per login, and per session that had one. Nil:
