@@ -2,6 +2,7 @@ package control
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -60,6 +61,8 @@ func (s *source) settle(c *Config, service *Service, settings *Settings, vars []
 	}
 	for _, v := range vars {
 		switch v.Name {
+		case "UCSPITLS", "SMTPAUTH", "POP3AUTH":
+			checkWord(v, complain)
 		case "RBL":
 			s.dnsLists(c, settings.DNSLists.File, complain)
 		case "DELIVERTO":
@@ -69,6 +72,22 @@ func (s *source) settle(c *Config, service *Service, settings *Settings, vars []
 		case "QHPSI":
 			checkProgram(c, v, settings.Scanner.Program, complain)
 		}
+	}
+}
+
+// words are the values of variables of which any other value means "", as in
+// the original.
+var words = map[string][]string{
+	"UCSPITLS": {"", "-", "!", "?", "@"},
+	"SMTPAUTH": {"", "-", "!", "cram", "+cram", "!cram", "!+cram", "login", "plain"},
+	"POP3AUTH": {"", "apop", "+apop"},
+}
+
+// checkWord warns of a value that does not mean what it says: "required" does not
+// require TLS.
+func checkWord(v Variable, complain func(bool, string, ...any)) {
+	if all := words[v.Name]; !slices.Contains(all, lower(v.Value)) {
+		complain(false, "%s=%.40q means the same as \"\"; other values are %s", v.Name, v.Value, strings.Join(all[1:], " "))
 	}
 }
 

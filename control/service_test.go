@@ -188,6 +188,8 @@ func TestDoubtfulServices(t *testing.T) {
 		{`x smtp :25 rules=r`, "1.:allow\n1.:deny", "control/r:2: warning: has no effect: line 1"},
 		{`x smtp :25 SPF=3`, "", "control/services:1: warning: SPF is not supported yet"},
 		{`x smtp :25 OOPS=3`, "", "control/services:1: warning: OOPS is a variable that nothing looks at"},
+		{`x smtp 127.0.0.1:25 SMTPAUTH=yes`, "", `control/services:1: warning: SMTPAUTH="yes" means the same as ""`},
+		{`x pop3 127.0.0.1:110 POP3AUTH=no`, "", `control/services:1: warning: POP3AUTH="no" means the same as ""`},
 		{`x smtp :25 GREYLST="" QMAILQUEUE=/bin/sh`, "", "control/services:1: warning: GREYLST is a variable that nothing looks at; GREYLIST is one"},
 		{`x smtp :25 ucspitls=""`, "", "control/services:1: warning: ucspitls is a variable that nothing looks at; UCSPITLS is one"},
 		{`x smtp :25 RULES=r`, "", "control/services:1: warning: RULES is a variable that nothing looks at; rules is one"},
@@ -313,5 +315,14 @@ func TestRulesWithTheSameVariablesShareSettings(t *testing.T) {
 	p := c.Services[0].For(control.Client{Addr: netip.MustParseAddr("10.0.5.1")})
 	if p.MaxRecipients != 2 || p.Rule.Line != 6 {
 		t.Errorf("%+v", p)
+	}
+}
+
+// "required" does not require TLS.
+func TestWordsThatMeanSomethingElse(t *testing.T) {
+	problems := control.CheckFS(home(map[string]string{"control/services": "x smtp 127.0.0.1:25 UCSPITLS=required\n"}), "/nowhere")
+	want := control.Problem{File: "control/services", Line: 1, Text: `UCSPITLS="required" means the same as ""; other values are - ! ? @`}
+	if !slices.Contains(problems, want) {
+		t.Error(problems)
 	}
 }

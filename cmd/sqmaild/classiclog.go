@@ -43,6 +43,16 @@ func (a *appendFile) Write(p []byte) (int, error) {
 	return a.file.Write(p)
 }
 
+// Close closes the file.
+func (a *appendFile) Close() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if c, ok := a.file.(io.Closer); ok && a.name != "" {
+		return c.Close()
+	}
+	return nil
+}
+
 // Reopen opens the file again. If that fails the old one stays.
 func (a *appendFile) Reopen() error {
 	if a.name == "" {

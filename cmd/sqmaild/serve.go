@@ -84,6 +84,7 @@ func serve(ctx context.Context, std stdio, fs *flag.FlagSet, args []string) erro
 		if d.classic, err = openAppend(*classic, std.out); err != nil {
 			return err
 		}
+		defer d.classic.Close()
 	}
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
