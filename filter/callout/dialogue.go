@@ -158,10 +158,21 @@ func (d *dialogue) ask(to sqmail.Path) (known bool, err error) {
 	switch {
 	case err == nil && code/100 == 2:
 		return true, nil
-	case err == nil && code/10 == 55: // RFC 5321, 4.2.3; others are about us, or the dialogue
+	case err == nil && noMailbox(code, lines[0]):
 		return false, nil
 	}
 	return false, refused("the answer to RCPT", code, 0, lines, err)
+}
+
+// noMailbox reports whether a reply to RCPT says that there is no such mailbox
+// (RFC 5321, 3.3). Others are about us, the dialogue, or space: 554 is what many
+// say to clients they do not like, and so are 5.7.z (RFC 3463, 3.8).
+func noMailbox(code int, text string) bool {
+	switch code {
+	case 550, 551, 553:
+		return !strings.HasPrefix(text, "5.7.")
+	}
+	return false
 }
 
 func isASCII(s string) bool {

@@ -58,7 +58,8 @@ const (
 var _ filter.Mailboxes = (*Server)(nil)
 
 // HasMailbox asks whether the server takes mail for a recipient: whether it
-// answers RCPT with 2yz. Only 55z says that it does not.
+// answers RCPT with 2yz. Only 550, 551 and 553 say that it does not, and these
+// neither with an enhanced status code 5.7.z, which is about who asks.
 func (s *Server) HasMailbox(ctx context.Context, _ *filter.Session, to sqmail.Path) (bool, error) {
 	s.once.Do(func() { s.slots = make(chan struct{}, cmp.Or(s.MaxRunning, defaultRunning)) })
 	ctx, cancel := context.WithTimeout(ctx, cmp.Or(s.Timeout, defaultTimeout))

@@ -45,6 +45,9 @@ func TestAnswers(t *testing.T) {
 	trouble := func(stage mailtest.Stage, code int) func(*mailtest.Peer) {
 		return func(p *mailtest.Peer) { p.On(stage).Reply(code, "", "told") }
 	}
+	answer := func(raw string) func(*mailtest.Peer) {
+		return func(p *mailtest.Peer) { p.On(mailtest.Rcpt).Raw(raw) }
+	}
 	for _, test := range []struct {
 		name  string
 		peer  func(*mailtest.Peer)
@@ -56,6 +59,12 @@ func TestAnswers(t *testing.T) {
 		{name: "251", peer: trouble(mailtest.Rcpt, 251), known: true},
 		{name: "550", peer: trouble(mailtest.Rcpt, 550)},
 		{name: "553", peer: trouble(mailtest.Rcpt, 553)},
+		{name: "551", peer: trouble(mailtest.Rcpt, 551)},
+		{name: "550 of the mailbox", peer: answer("550 5.1.1 who?\r\n")},
+		{name: "550 of our address", peer: answer("550 5.7.1 your address is on a list\r\n"), fails: true},
+		{name: "552", peer: trouble(mailtest.Rcpt, 552), fails: true},
+		{name: "554", peer: trouble(mailtest.Rcpt, 554), fails: true},
+		{name: "555", peer: trouble(mailtest.Rcpt, 555), fails: true},
 		{name: "450", peer: trouble(mailtest.Rcpt, 450), fails: true},
 		{name: "451", peer: trouble(mailtest.Rcpt, 451), fails: true},
 		{name: "421", peer: trouble(mailtest.Rcpt, 421), fails: true},
