@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -81,8 +82,27 @@ func TestTraceBeginsAnew(t *testing.T) {
 	}
 }
 
+func TestForgetKeepsTheSession(t *testing.T) {
+	tr := told()
+	tr.Answered(sqmail.Answer{Question: "MX a.test"}, false)
+	tr.Answered(sqmail.Answer{Question: "TXT l.test"}, true)
+	written := tr.Ended(new(sqmail.Peer), nil)
+	before := written.String()
+	tr.Forget()
+	if got := stages(tr); !slices.Equal(got, []string{"connect", "hello"}) || tr.Present().Stage != "" {
+		t.Errorf("%q, %+v", got, tr.Present())
+	}
+	if got := tr.Ended(new(sqmail.Peer), nil).Answers; len(got) != 1 || got[0].Question != "TXT l.test" {
+		t.Errorf("answers %+v", got)
+	}
+	if after := written.String(); after != before {
+		t.Errorf("what was written has changed:\n%s\n%s", before, after)
+	}
+}
+
 func TestNilTraceKeepsNothing(t *testing.T) {
 	var tr *sqmail.Trace
+	tr.Forget()
 	tr.Begin("connect", "x")
 	tr.Add(sqmail.Verdict{})
 	tr.Answered(sqmail.Answer{}, true)

@@ -151,6 +151,7 @@ func (s *session) logStory(tx *transaction) {
 	}
 	attrs = append(attrs, pathAttr("from", tx.env.ReversePath), slog.Int("recipients", len(tx.env.Recipients)), slog.Int64("size", tx.size))
 	s.event(slog.LevelInfo, "transaction", append(attrs, slog.Any("trace", t.Ended(s.peer, &tx.env)))...)
+	t.Forget()
 }
 
 // endingOf says what became of a transaction.
