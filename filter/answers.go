@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 
 	"github.com/sqmail/sqmail"
@@ -30,6 +31,15 @@ type OutsideFilter interface {
 // ErrNotRecorded is the error of a question in [Chain.Replay] to which no
 // answer is known.
 var ErrNotRecorded = errors.New("filter: the answer is not recorded")
+
+// questionOf returns the question of an error that is ErrNotRecorded.
+func questionOf(err error) string {
+	text := err.Error()
+	if _, question, found := strings.Cut(text, ErrNotRecorded.Error()+": "); found {
+		return question
+	}
+	return text
+}
 
 // notRecorded is the rule of a verdict that cannot be given again.
 const notRecorded = "not recorded"

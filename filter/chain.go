@@ -13,7 +13,8 @@ import (
 	"github.com/sqmail/sqmail"
 )
 
-// Chain asks filters in order. It fits smtpd.Policy; sessions share it.
+// Chain asks filters in order. It fits smtpd.Policy; sessions share it. Its
+// fields must not change from when it is first used.
 type Chain struct {
 	// Filters in the order in which they are asked at each stage.
 	Filters []Filter
@@ -242,7 +243,7 @@ func (p *Policy) judged(v sqmail.Verdict, err error) (sqmail.Verdict, error) {
 	case err == nil:
 		return v, nil
 	case p.rec != nil && p.rec.replay && errors.Is(err, ErrNotRecorded):
-		return sqmail.Verdict{Rule: notRecorded, Input: err.Error()}, nil
+		return sqmail.Verdict{Rule: notRecorded, Input: questionOf(err)}, nil
 	}
 	v.Action, v.Reply = actionFor(err), sqmail.ReplyFor(err)
 	return v, err

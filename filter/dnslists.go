@@ -22,7 +22,8 @@ type ListResolver interface {
 
 // DNSList is a list of addresses in the DNS.
 type DNSList struct {
-	// Base is the domain below which addresses stand.
+	// Base is the domain below which addresses stand. Verdicts and the log name
+	// it, even if it has a key in it; clients do not hear it.
 	Base string
 
 	// Allow makes it a list of those who may come: whoever has an A record is
@@ -71,9 +72,10 @@ type DNSLists struct {
 	TagOnly bool
 
 	// AtConnect refuses in place of the greeting, also clients that would
-	// authenticate, but not those that the connection rules make relay clients. Otherwise every recipient of a client that is listed is
-	// refused, so that the log says who wanted to write to whom; relay
-	// clients are not looked up then.
+	// authenticate, but not those that the connection rules make relay clients.
+	// Otherwise every recipient of a client that is listed is refused, so that
+	// the log says who wanted to write to whom; relay clients are not looked up
+	// then.
 	AtConnect bool
 
 	// Timeout is how long all lists together may take; then those that have

@@ -109,7 +109,7 @@ func (f *Recipients) Recipient(ctx context.Context, s *Session, to *sqmail.Recip
 	}
 	rule, known, err := f.find(ctx, s, to.Path)
 	if rule != nil {
-		v.Rule, v.File, v.Line = rule.Text, rule.File, rule.Line
+		v.Rule, v.File, v.Line = rule.told(), rule.File, rule.Line
 	}
 	if known || err != nil {
 		return v, err
@@ -157,7 +157,7 @@ func (f *Recipients) find(ctx context.Context, s *Session, to sqmail.Path) (aske
 // for all that have the same beginning.
 func (f *Recipients) ask(ctx context.Context, s *Session, r *RecipientRule, to sqmail.Path) (bool, error) {
 	if r.Source == nil {
-		return false, fmt.Errorf("filter: recipients: %q has no source", r.Text)
+		return false, fmt.Errorf("filter: recipients: %q has no source", r.told())
 	}
 	known, err := r.has(ctx, s, to)
 	if known || err != nil {
@@ -184,7 +184,7 @@ func (r *RecipientRule) has(ctx context.Context, s *Session, to sqmail.Path) (kn
 		return r.Source.HasMailbox(ctx, s, to)
 	}
 	asked := false
-	a, failed := recall(ctx, fmt.Sprintf("mailbox %s, %s", to, r.Text), func() sqmail.Answer {
+	a, failed := recall(ctx, r.question(to), func() sqmail.Answer {
 		asked = true
 		known, err = r.Source.HasMailbox(ctx, s, to)
 		return sqmail.Answer{Data: []string{strconv.FormatBool(known)}, Err: answerError(err)}
@@ -196,6 +196,26 @@ func (r *RecipientRule) has(ctx context.Context, s *Session, to sqmail.Path) (kn
 		failed = errors.New(a.Err)
 	}
 	return slices.Equal(a.Data, []string{"true"}), failed
+}
+
+// told is the rule as verdicts and logs have it: without the arguments of a
+// program, for some take a password there.
+func (r *RecipientRule) told() string {
+	if len(r.Program) < 2 {
+		return r.Text
+	}
+	whom, _, _ := strings.Cut(r.Text, "|")
+	return whom + "|" + r.Program[0] + " ..."
+}
+
+// question is what the source of the rule is asked of a mailbox. A few bits
+// tell programs with other arguments apart, and not what these are.
+func (r *RecipientRule) question(to sqmail.Path) string {
+	question := "mailbox " + to.String() + ", " + r.told()
+	if len(r.Program) > 1 {
+		question += fmt.Sprintf(" %04x", uint16(sumOf(strings.Join(r.Program, "\x00"), nil)))
+	}
+	return question
 }
 
 // withText adds what an administrator wants to be said to a reply's text.

@@ -125,6 +125,33 @@ func TestRecipientsReply(t *testing.T) {
 	}
 }
 
+// Some programs take a password as an argument.
+func TestArgumentsOfProgramsAreNotTold(t *testing.T) {
+	asks := func(line string) *filter.Chain {
+		rules, err := filter.ParseRecipients(rulesOf(line))
+		if err != nil {
+			t.Fatal(err)
+		}
+		rules[0].Source = filter.MailboxesFunc(func(context.Context, *filter.Session, sqmail.Path) (bool, error) { return true, nil })
+		return &filter.Chain{Filters: []filter.Filter{&filter.Recipients{Rules: rules}}}
+	}
+	tr := lived(t, asks("y.test|bin/ldapam host cn=a secret"), unknownClient, "a@b.test", "x@y.test")
+	if text := tr.String(); strings.Contains(text, "secret") || !strings.Contains(text, "y.test|bin/ldapam") {
+		t.Error(text)
+	}
+	for line, unknown := range map[string]int{"y.test|bin/ldapam host cn=a secret": 0, "y.test|bin/ldapam host cn=b secret": 1} {
+		done, err := asks(line).Replay(t.Context(), tr, filter.Limits{})
+		if err != nil || len(done.Unknown) != unknown || strings.Contains(fmt.Sprint(done), "secret") {
+			t.Errorf("%s: %+v, %v", line, done, err)
+		}
+	}
+	nobody, _ := filter.ParseRecipients(rulesOf("y.test|bin/ldapam secret"))
+	_, err := (&filter.Recipients{Rules: nobody}).Recipient(t.Context(), stranger(), &sqmail.Recipient{Path: sqmail.PathOf("x@y.test")})
+	if err == nil || strings.Contains(err.Error(), "secret") {
+		t.Error(err)
+	}
+}
+
 func TestRecipientsThatCannotBeLookedUpAreDeferred(t *testing.T) {
 	dir := t.TempDir()
 	for name, content := range map[string]string{"empty.cdb": "", "short.cdb": strings.Repeat("\x00", 100), "assign.cdb": "x"} {

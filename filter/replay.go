@@ -22,7 +22,7 @@ type Replayed struct {
 	Changes []Change `json:"changes,omitempty"`
 	Moved   []Change `json:"moved,omitempty"`
 
-	// Unknown are the questions to which the Trace has no answer. What
+	// Unknown are the questions to which the Trace has no answer, each once. What
 	// depends on them was taken to let the matter go on.
 	Unknown []string `json:"unknown,omitempty"`
 }
@@ -143,7 +143,7 @@ func (r *Replayed) compare(t *sqmail.Trace) {
 	for i := range r.Steps {
 		is := &r.Steps[i]
 		for _, v := range is.Verdicts {
-			if v.Rule == notRecorded {
+			if v.Rule == notRecorded && !slices.Contains(r.Unknown, v.Input) {
 				r.Unknown = append(r.Unknown, v.Input)
 			}
 		}
