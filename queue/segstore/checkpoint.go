@@ -125,12 +125,12 @@ func (s *Store) checkpointHead(w *checkpointWriter) (logged int64, doomed []uint
 	return s.logged, s.doomed
 }
 
-// checkpointItems writes the messages, some thousand at a time.
+// checkpointItems writes the messages, some hundred at a time.
 func (s *Store) checkpointItems(w *checkpointWriter) {
 	for id := queue.ID(0); w.err == nil; w.flush() {
 		s.index.Lock()
 		n := 0
-		for ; n < 4096; n++ {
+		for ; n < 512; n++ {
 			slot, ok := s.index.After(id)
 			if !ok {
 				break
@@ -139,7 +139,7 @@ func (s *Store) checkpointItems(w *checkpointWriter) {
 			s.checkpointItem(w, slot, id)
 		}
 		s.index.Unlock()
-		if n < 4096 {
+		if n < 512 {
 			return
 		}
 	}

@@ -349,7 +349,7 @@ func (s *Store) victim() *segment {
 
 // checkpointAfter is how much is logged between checkpoints: in proportion to
 // what one takes. The index is locked.
-func (s *Store) checkpointAfter() int64 { return max(s.opt.logMax, 4*itemLen*int64(s.index.Len())) }
+func (s *Store) checkpointAfter() int64 { return max(s.opt.logMax, 12*itemLen*int64(s.index.Len())) }
 
 func (s *Store) checkpointDue() bool {
 	s.index.Lock()
