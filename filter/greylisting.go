@@ -170,10 +170,18 @@ func (t *lazyTimeout) Deadline() (time.Time, bool) { return t.start().Deadline()
 func (t *lazyTimeout) Err() error                  { return t.start().Err() }
 
 func (t *lazyTimeout) end() {
-	if t.once.Do(func() {}); t.cancel != nil { // it has begun
+	if t.once.Do(func() { t.limited = over }); t.cancel != nil { // it has begun
 		t.cancel()
 	}
 }
+
+// over is what a lazyTimeout is that ended before anybody waited, for a store
+// that goes on with it.
+var over = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
 
 // network returns the network that a client is known by.
 func network(addr netip.Addr) netip.Prefix {

@@ -139,3 +139,30 @@ func TestClockThatWasWrongDoesNotDeferForEver(t *testing.T) {
 		}
 	})
 }
+
+// late is a store that waits with the context of an Update that has returned.
+type late struct {
+	memory
+	ctx context.Context
+}
+
+func (l *late) Update(ctx context.Context, key string, f func(filter.GreyRecord) filter.GreyRecord) error {
+	l.ctx = ctx
+	return l.memory.Update(ctx, key, f)
+}
+
+func TestGreylistEndsItsContext(t *testing.T) {
+	store := new(late)
+	f := &filter.Greylist{Store: store}
+	if _, err := f.Recipient(t.Context(), client("192.0.2.7", "a@b.test"), &sqmail.Recipient{Path: sqmail.PathOf("x@y.test")}); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-store.ctx.Done():
+	default:
+		t.Error("it goes on")
+	}
+	if _, limited := store.ctx.Deadline(); store.ctx.Err() == nil || limited {
+		t.Error(store.ctx.Err(), limited)
+	}
+}
