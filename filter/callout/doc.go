@@ -10,5 +10,6 @@
 //   - Whatever the server does but to say that it takes a recipient, or that it
 //     does not, is an error, and so a deferral: no mail is rejected because a
 //     server is away, out of order, or refuses to talk to us.
-//   - A dialogue is bounded in time and memory, and so is the number of them.
+//   - A dialogue is bounded in time and memory, and so are the number of them
+//     and the answers that are kept for a while.
 package callout

@@ -46,13 +46,20 @@ type Server struct {
 	// 0: 20.
 	MaxRunning int
 
-	once  sync.Once
-	slots chan struct{}
+	// MaxAge is how long an answer counts for those who ask again; errors do
+	// not. 10,000 answers are kept at most. 0: one minute. Negative: the server
+	// is asked each time.
+	MaxAge time.Duration
+
+	once    sync.Once
+	slots   chan struct{}
+	answers answers
 }
 
 const (
 	defaultTimeout = 30 * time.Second
 	defaultRunning = 20
+	defaultMaxAge  = time.Minute
 )
 
 var _ filter.Mailboxes = (*Server)(nil)
@@ -61,6 +68,10 @@ var _ filter.Mailboxes = (*Server)(nil)
 // answers RCPT with 2yz. Only 550, 551 and 553 say that it does not, and these
 // neither with an enhanced status code 5.7.z, which is about who asks.
 func (s *Server) HasMailbox(ctx context.Context, _ *filter.Session, to sqmail.Path) (bool, error) {
+	mailbox, age := to.String(), cmp.Or(s.MaxAge, defaultMaxAge)
+	if known, found := s.answers.find(mailbox); found {
+		return known, nil
+	}
 	s.once.Do(func() { s.slots = make(chan struct{}, cmp.Or(s.MaxRunning, defaultRunning)) })
 	ctx, cancel := context.WithTimeout(ctx, cmp.Or(s.Timeout, defaultTimeout))
 	defer cancel()
@@ -73,6 +84,9 @@ func (s *Server) HasMailbox(ctx context.Context, _ *filter.Session, to sqmail.Pa
 	known, err := s.call(ctx, to)
 	if err != nil {
 		return false, s.failed(cmp.Or(ctx.Err(), err))
+	}
+	if age > 0 {
+		s.answers.keep(mailbox, known, age)
 	}
 	return known, nil
 }

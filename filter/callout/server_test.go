@@ -218,7 +218,7 @@ func TestDialoguesAreBounded(t *testing.T) {
 		dialer := &counted{Network: new(mailtest.Network)}
 		peer := mailtest.NewPeer(t, dialer.Network, "192.0.2.1:25")
 		peer.On(mailtest.Rcpt).Delay(time.Second)
-		s := &callout.Server{Address: "192.0.2.1:25", Dialer: dialer, MaxRunning: 3}
+		s := &callout.Server{Address: "192.0.2.1:25", Dialer: dialer, MaxRunning: 3, MaxAge: -1}
 		run := func(n int) (late int) {
 			var all sync.WaitGroup
 			results := make(chan error, n)
@@ -248,6 +248,42 @@ func TestDialoguesAreBounded(t *testing.T) {
 			t.Errorf("%d had no turn in time", late)
 		}
 	})
+}
+
+func TestServerIsNotAskedAgainAndAgain(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		age   time.Duration
+		code  int
+		wait  time.Duration
+		asked int // of two times
+	}{
+		{"at once", 0, 250, 0, 1},
+		{"that it does not exist", 0, 550, 0, 1},
+		{"what nobody knows", 0, 451, 0, 2},
+		{"later", 0, 250, time.Minute, 2},
+		{"each time", -1, 250, 0, 2},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				network := new(mailtest.Network)
+				peer := mailtest.NewPeer(t, network, "192.0.2.1:25")
+				peer.On(mailtest.Rcpt).Reply(test.code, "", "told")
+				s := &callout.Server{Address: "192.0.2.1:25", Dialer: network, MaxAge: test.age}
+				for range 2 {
+					known, err := s.HasMailbox(t.Context(), nil, sqmail.PathOf("joe@example.org"))
+					if known != (test.code == 250) || (err != nil) != (test.code == 451) {
+						t.Errorf("%v, %v", known, err)
+					}
+					time.Sleep(test.wait)
+				}
+				synctest.Wait()
+				if asked := strings.Count(peer.Transcript(), "RCPT TO:"); asked != test.asked {
+					t.Errorf("asked %d times", asked)
+				}
+			})
+		})
+	}
 }
 
 // FuzzReplies reads whatever a server may say.
