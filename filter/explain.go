@@ -43,19 +43,16 @@ type Limits struct {
 	NeedTLS, NeedAuth bool
 }
 
-// Step is what came of one stage, or of one recipient. In an explanation it has
-// the verdicts of all filters that were asked.
-type Step = sqmail.Step
-
 // Explain runs the filters on what a client would bring, as they run on a
 // session, and tells what each of them says. It does not wait for delays, and
 // nobody is told who would remember ([Session.DryRun]): a greylist is looked at,
 // others say whom they would ask. What filters look up they look up in earnest,
 // and scanners see the message.
 //
-// The steps end where the session would: at a refusal, or when no recipient
+// Each step has the verdicts of all filters that were asked. The steps end where
+// the session would: at a refusal, or when no recipient
 // was accepted. The error is that of reading the message, or of NewSession.
-func (c *Chain) Explain(ctx context.Context, f *Facts) ([]Step, error) {
+func (c *Chain) Explain(ctx context.Context, f *Facts) ([]sqmail.Step, error) {
 	e := &explainer{facts: f, last: sqmail.StageBody}
 	if f.Message == nil {
 		e.last = sqmail.StageData
@@ -74,7 +71,7 @@ type explainer struct {
 	peer  sqmail.Peer
 	env   sqmail.Envelope
 	seen  []sqmail.Verdict
-	steps []Step
+	steps []sqmail.Step
 	over  bool // the session ends here
 }
 
@@ -173,7 +170,7 @@ func (e *explainer) step(stage, input string, n int, check func() error) bool {
 		return false
 	}
 	err := check()
-	s := Step{Stage: stage, Input: input, Verdicts: e.seen, Reply: sqmail.ReplyFor(err)}
+	s := sqmail.Step{Stage: stage, Input: input, Verdicts: e.seen, Reply: sqmail.ReplyFor(err)}
 	if err != nil {
 		s.Reply = heard(stage, err)
 		closes, _ := errors.AsType[*sqmail.Error](err)

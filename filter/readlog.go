@@ -12,11 +12,11 @@ import (
 	"github.com/sqmail/sqmail"
 )
 
-// Transaction is the message of the event that holds a Trace, as the attribute
-// "trace".
-const Transaction = "transaction"
+// transactionEvent is the message of the event that holds a Trace.
+const transactionEvent = "transaction"
 
-// LogReader finds the traces in a log: in the lines of a slog.JSONHandler or a
+// LogReader finds the traces in a log, which are the attribute "trace" of the
+// events "transaction": in the lines of a slog.JSONHandler or a
 // slog.TextHandler, with whatever a logger puts in front of them. It reads as it
 // goes, and has one line in memory, of 1 MiB at most.
 type LogReader struct {
@@ -87,8 +87,8 @@ var (
 	errLogLine = errors.New("filter: a transaction that cannot be read")
 
 	jsonEvent = []byte(`"msg":"`)
-	jsonMark  = []byte(`"msg":"` + Transaction + `"`)
-	textMark  = []byte(" msg=" + Transaction + " ")
+	jsonMark  = []byte(`"msg":"` + transactionEvent + `"`)
+	textMark  = []byte(" msg=" + transactionEvent + " ")
 )
 
 // parseLogLine returns the Trace of a line; nil if it has none.
@@ -116,7 +116,7 @@ func parseJSONLine(line []byte) (*sqmail.Trace, error) {
 	if err := json.Unmarshal(line[start:], &event); err != nil {
 		return nil, errors.Join(errLogLine, err)
 	}
-	if event.Msg != Transaction {
+	if event.Msg != transactionEvent {
 		return nil, nil
 	}
 	return validTrace(event.Trace)
@@ -144,7 +144,7 @@ func parseTextLine(rest string) (*sqmail.Trace, error) {
 		case err != nil:
 			return nil, err
 		case key == "msg":
-			if ours = text == Transaction; !ours {
+			if ours = text == transactionEvent; !ours {
 				return nil, nil
 			}
 		case key == "trace" && ours:

@@ -107,24 +107,24 @@ func pathOf(s string) (sqmail.Path, error) {
 	return path, err
 }
 
-// ServerFilter is the name under which a server enters what it refuses by
+// serverFilter is the name under which a server enters what it refuses by
 // rules of its own, such as a bare LF.
-const ServerFilter = "smtpd"
+const serverFilter = "smtpd"
 
 // ownStep returns the step at which the server itself had decided.
-func ownStep(t *sqmail.Trace, stage string, n int) *Step {
+func ownStep(t *sqmail.Trace, stage string, n int) *sqmail.Step {
 	if t == nil {
 		return nil
 	}
 	s := nth(t.Steps, stage, n)
-	if s == nil || !s.Refused() || s.Decided().Filter != ServerFilter {
+	if s == nil || !s.Refused() || s.Decided().Filter != serverFilter {
 		return nil
 	}
 	return s
 }
 
 // nth returns a step of a stage.
-func nth(steps []Step, stage string, n int) *Step {
+func nth(steps []sqmail.Step, stage string, n int) *sqmail.Step {
 	for i := range steps {
 		if steps[i].Stage != stage {
 			continue

@@ -34,25 +34,7 @@ type transaction struct {
 
 // mail begins a transaction (RFC 5321, 4.1.1.2).
 func (s *session) mail(arg string) {
-	switch {
-	case !s.greeted() && !s.set.loose:
-		s.bad(replyHelloFirst)
-		return
-	case s.tx != nil:
-		s.say(replyInTransaction)
-		return
-	case s.refuseForTLS():
-		s.declinedMail(sqmail.NeedsTLS(), arg)
-		return
-	case s.refuseForAuth():
-		s.declinedMail(sqmail.NeedsAuth(), arg)
-		return
-	case s.set.maxTransactions > 0 && s.transactions >= s.set.maxTransactions:
-		s.event(slog.LevelInfo, "refused", slog.String("condition", "SNDR::Toomany_Messages"))
-		s.sayLast(replyTransactions)
-		return
-	case s.set.receiver == nil:
-		s.refuse("reverse-path", errNoReceiver)
+	if !s.mayMail(arg) {
 		return
 	}
 	path, params, err := parsePathArgument(arg, "FROM:", s.set.loose)
@@ -78,6 +60,36 @@ func (s *session) mail(arg string) {
 		return
 	}
 	s.begins(tx)
+	s.checkReversePath(tx)
+}
+
+// mayMail reports whether the session is where MAIL can be said, and answers it
+// if not.
+func (s *session) mayMail(arg string) bool {
+	switch {
+	case !s.greeted() && !s.set.loose:
+		s.bad(replyHelloFirst)
+	case s.tx != nil:
+		s.say(replyInTransaction)
+	case s.refuseForTLS():
+		s.declinedMail(sqmail.NeedsTLS(), arg)
+	case s.refuseForAuth():
+		s.declinedMail(sqmail.NeedsAuth(), arg)
+	case s.set.maxTransactions > 0 && s.transactions >= s.set.maxTransactions:
+		s.event(slog.LevelInfo, "refused", slog.String("condition", "SNDR::Toomany_Messages"))
+		s.sayLast(replyTransactions)
+	case s.set.receiver == nil:
+		s.refuse("reverse-path", errNoReceiver)
+	default:
+		return true
+	}
+	return false
+}
+
+// checkReversePath asks the Policy about the reverse-path of a transaction that
+// has begun, and answers MAIL.
+func (s *session) checkReversePath(tx *transaction) {
+	path := tx.env.ReversePath
 	if t := s.peer.Trace; t != nil {
 		t.Begin(sqmail.StageReversePath, path.String())
 	}

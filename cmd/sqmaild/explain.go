@@ -237,7 +237,7 @@ type explanation struct {
 	Service string        `json:"service"`
 	Allowed bool          `json:"allowed"`
 	Rule    string        `json:"rule,omitempty"` // of the connection
-	Steps   []filter.Step `json:"steps"`
+	Steps   []sqmail.Step `json:"steps"`
 	Queue   string        `json:"queueProgram,omitempty"` // in place of the queue
 	Routes  []plan        `json:"routes"`
 }

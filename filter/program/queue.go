@@ -116,17 +116,11 @@ func (q *Queue) failed(ctx context.Context, env *sqmail.Envelope, code int, caus
 func (q *Queue) run(ctx context.Context, env *sqmail.Envelope, message io.Reader, envelope []byte) (pid, code int, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, cmp.Or(q.Timeout, queueTimeout), errTookTooLong)
 	defer cancel()
-	q.once.Do(func() {
-		if q.running = q.Running; q.running == nil {
-			q.running = make(chan struct{}, queueRunning)
-		}
-	})
-	select {
-	case q.running <- struct{}{}:
-		defer func() { <-q.running }()
-	case <-ctx.Done():
-		return 0, exitTimeout, fmt.Errorf("too many are running: %w", context.Cause(ctx))
+	end, err := q.turn(ctx)
+	if err != nil {
+		return 0, exitTimeout, err
 	}
+	defer end()
 	dir, path := cmp.Or(q.Dir, queueDir), q.Program
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(dir, path)
@@ -161,6 +155,21 @@ func (q *Queue) run(ctx context.Context, env *sqmail.Envelope, message io.Reader
 		return 0, exitRead, fmt.Errorf("it ended well without having read everything: %w", unread)
 	}
 	return cmd.Process.Pid, code, nil
+}
+
+// turn waits until another program may run; end is called when it has.
+func (q *Queue) turn(ctx context.Context) (end func(), _ error) {
+	q.once.Do(func() {
+		if q.running = q.Running; q.running == nil {
+			q.running = make(chan struct{}, queueRunning)
+		}
+	})
+	select {
+	case q.running <- struct{}{}:
+		return func() { <-q.running }, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("too many are running: %w", context.Cause(ctx))
+	}
 }
 
 // pipes are the two ways to the program; [0] is its end.
