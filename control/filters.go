@@ -43,15 +43,22 @@ func (f *Filters) For(p *Profile) []filter.Filter {
 	if len(p.DeliverTo) > 0 {
 		list = append(list, p.DeliverTo)
 	}
-	if types := p.MIMETypes; types != nil {
+	list = append(list, f.signatures(p.Settings)...)
+	return append(list, f.scanners(p.Settings)...)
+}
+
+// signatures makes the filters that look at how base64 parts begin.
+func (f *Filters) signatures(s *Settings) (list []filter.Filter) {
+	c, text := f.config, s.Texts["CONTENT"]
+	if types := s.MIMETypes; types != nil {
 		mime := *types
-		mime.Types, mime.Text = c.BadMIMETypes, text["CONTENT"]
+		mime.Types, mime.Text = c.BadMIMETypes, text
 		list = append(list, &mime)
 	}
-	if types := p.LoaderTypes; types != nil && c.BadLoaderTypes != nil {
+	if types := s.LoaderTypes; types != nil && c.BadLoaderTypes != nil {
 		loader := *types
-		loader.Types, loader.Text = c.BadLoaderTypes, text["CONTENT"]
+		loader.Types, loader.Text = c.BadLoaderTypes, text
 		list = append(list, &loader)
 	}
-	return append(list, f.scanners(p.Settings)...)
+	return list
 }

@@ -57,6 +57,7 @@ func TestWrongCommandLinesExit100(t *testing.T) {
 		{"serve -hoem x", "flag provided but not defined"},
 		{"serve extra -home " + home, `too many arguments: "extra"`},
 		{"serve -log xml -home " + home, "-log xml: it is text or json"},
+		{"serve -classic " + home + "/nothing/there -home " + home, "-classic: open "},
 		{"serve -home " + home + "/nowhere", "does not exist; sqmaild init makes a home"},
 		{"serve -home " + home + "/control/me", "is not a directory"},
 		{"init -home " + home + "/new", "-me is missing"},

@@ -50,7 +50,7 @@ func isPermanent(err error) bool {
 	if _, ok := errors.AsType[*control.Error](err); ok {
 		return true
 	}
-	return errors.Is(err, queue.ErrNotFound)
+	return errors.Is(err, queue.ErrNotFound) || errors.Is(err, fs.ErrNotExist)
 }
 
 // The parts of the home that are ours.

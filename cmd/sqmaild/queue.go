@@ -198,8 +198,11 @@ func queueShow(ctx context.Context, std stdio, fs *flag.FlagSet, args []string) 
 		if a.Recipient < len(m.Envelope.Recipients) {
 			to = m.Envelope.Recipients[a.Recipient].Path.String()
 		}
-		fmt.Fprintf(std.out, "attempt %d: %s  %s  %s  %s: %s\n", a.Number, a.At.UTC().Format(time.RFC3339), printable(to),
-			a.Status, printable(a.Outcome.Where), printable(strings.ReplaceAll(strings.TrimSpace(a.Outcome.Text), "\n", "/")))
+		line := fmt.Sprintf("attempt %d: %s  %s  %s", a.Number, a.At.UTC().Format(time.RFC3339), to, a.Status)
+		if a.Outcome.Where != "" { // there may be none: nobody was reached
+			line += "  " + a.Outcome.Where
+		}
+		fmt.Fprintln(std.out, printable(line+": "+strings.ReplaceAll(strings.TrimSpace(a.Outcome.Text), "\n", "/")))
 	}
 	return nil
 }

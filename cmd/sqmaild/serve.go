@@ -82,7 +82,7 @@ func serve(ctx context.Context, std stdio, fs *flag.FlagSet, args []string) erro
 	d := &daemon{home: home, out: std.out, log: log}
 	if *classic != "" {
 		if d.classic, err = openAppend(*classic, std.out); err != nil {
-			return err
+			return fmt.Errorf("-classic: %w", err)
 		}
 		defer d.classic.Close()
 	}
