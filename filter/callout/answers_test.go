@@ -18,7 +18,7 @@ func TestAnswersAreKeptForATime(t *testing.T) {
 				t.Errorf("%s: %v, %v", mailbox, known, found)
 			}
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		if _, found := a.find("joe"); found {
 			t.Error("an answer has no end")
 		}
