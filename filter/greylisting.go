@@ -104,7 +104,8 @@ func (f *Greylist) Recipient(ctx context.Context, s *Session, to *sqmail.Recipie
 	}
 	limited := &lazyTimeout{Context: ctx, timeout: cmp.Or(f.Timeout, greyTimeout)}
 	defer limited.end()
-	now, known, from := time.Now(), false, network(addr).String()
+	var buf [256]byte
+	now, known, from := time.Now(), false, network(addr).AppendTo(buf[:0])
 	err := f.Store.Update(limited, greyKey(from, s.Envelope.ReversePath, to.Path), func(r GreyRecord) GreyRecord {
 		next, pass := f.next(r, now)
 		if known = pass; s.DryRun() {
@@ -112,7 +113,7 @@ func (f *Greylist) Recipient(ctx context.Context, s *Session, to *sqmail.Recipie
 		}
 		return next
 	})
-	v := sqmail.Verdict{Input: from + " <" + s.Envelope.ReversePath.String() + "> <" + to.Path.String() + ">"}
+	v := sqmail.Verdict{Input: greyInput(from, s.Envelope.ReversePath, to.Path)}
 	switch {
 	case ctx.Err() != nil:
 		return sqmail.Verdict{}, ctx.Err()
@@ -195,14 +196,31 @@ func network(addr netip.Addr) netip.Prefix {
 
 // greyKey returns the key of a triple, as short for long addresses as for
 // others.
-func greyKey(network string, from, to sqmail.Path) string {
-	b := make([]byte, 0, 256)
-	b = append(append(b, network...), 0)
+func greyKey(network []byte, from, to sqmail.Path) string {
+	var buf [256]byte
+	b := append(append(buf[:0], network...), 0)
 	b = appendNumberless(b, lower(from.LocalPart()))
 	b = append(append(b, '@'), lower(from.Domain)...)
 	b = append(append(b, 0), lower(to.Unquoted())...)
 	sum := sha256.Sum256(b)
 	return string(sum[:16])
+}
+
+// greyInput tells a triple.
+func greyInput(network []byte, from, to sqmail.Path) string {
+	var buf [256]byte
+	b := append(append(buf[:0], network...), " <"...)
+	b = append(appendPath(b, from), "> <"...)
+	return string(append(appendPath(b, to), '>'))
+}
+
+// appendPath appends what p.String returns.
+func appendPath(b []byte, p sqmail.Path) []byte {
+	b = append(b, p.Local...)
+	if p.Domain != "" {
+		b = append(append(b, '@'), p.Domain...)
+	}
+	return b
 }
 
 // appendNumberless appends s with one "#" in the place of digits that follow

@@ -30,6 +30,7 @@ type Store struct {
 	closed  error
 	broken  atomic.Pointer[error]
 	swept   []byte // the key where the next sweep begins; the writer's
+	recent  *recent
 }
 
 var _ filter.GreyStore = (*Store)(nil)
@@ -64,7 +65,7 @@ func Open(path string, maxRecords int) (_ *Store, err error) {
 	}
 	s := &Store{
 		max: int64(maxRecords), pending: make(chan *update, maxBatch),
-		closing: make(chan struct{}), ended: make(chan struct{}),
+		closing: make(chan struct{}), ended: make(chan struct{}), recent: newRecent(),
 	}
 	err = guard(func() error { return s.open(path) })
 	if err != nil {
@@ -127,7 +128,7 @@ func (s *Store) Update(ctx context.Context, key string, f func(filter.GreyRecord
 	if err := s.usable(); err != nil {
 		return err
 	}
-	if same, err := s.look([]byte(key), f); same || err != nil {
+	if same, err := s.look(key, f); same || err != nil {
 		return err
 	}
 	u := &update{key: []byte(key), f: f, done: make(chan error, 1)}
@@ -167,18 +168,39 @@ func (s *Store) usable() error {
 }
 
 // look reads a record, and reports whether an update would leave it as it is.
-func (s *Store) look(key []byte, f func(filter.GreyRecord) filter.GreyRecord) (same bool, err error) {
+func (s *Store) look(key string, f func(filter.GreyRecord) filter.GreyRecord) (same bool, err error) {
+	record, found := s.recent.get(key)
+	if !found {
+		if record, found, err = s.read(key); err != nil {
+			return false, err
+		}
+	}
+	old := filter.GreyRecord{}
+	if found {
+		old = decode(record[:])
+	}
+	return encode(old) == encode(f(old)), nil
+}
+
+// read reads a record from the file.
+func (s *Store) read(key string) (record [recordSize]byte, found bool, err error) {
+	writes := s.recent.writes.Load()
 	err = s.guard(func() error {
 		return s.db.View(func(tx *bbolt.Tx) error {
-			old := decode(tx.Bucket(bucket).Get(key))
-			same = encode(old) == encode(f(old))
+			value := tx.Bucket(bucket).Get([]byte(key))
+			if found = len(value) == recordSize; found {
+				copy(record[:], value)
+			}
 			return nil
 		})
 	})
-	if errors.Is(err, bbolterrors.ErrDatabaseNotOpen) { // Close was faster
+	switch {
+	case errors.Is(err, bbolterrors.ErrDatabaseNotOpen): // Close was faster
 		err = ErrClosed
+	case err == nil && found:
+		s.recent.put(key, record, writes)
 	}
-	return same, err
+	return record, found, err
 }
 
 // write is the goroutine that writes.
@@ -243,6 +265,7 @@ func (s *Store) batch(first *update) {
 		s.count.Add(added)
 	}
 	for i, u := range batch {
+		s.recent.forget(u.key) // also when it failed: who knows
 		if err != nil {
 			results[i] = err
 		}
@@ -301,6 +324,7 @@ func (s *Store) sweep(now time.Time) {
 			return nil
 		})
 	})
+	s.recent.forget(expired...)
 	if err == nil {
 		s.count.Add(-int64(len(expired)))
 	}
