@@ -320,7 +320,7 @@ func TestRulesWithTheSameVariablesShareSettings(t *testing.T) {
 
 // "required" does not require TLS.
 func TestWordsThatMeanSomethingElse(t *testing.T) {
-	problems := control.CheckFS(home(map[string]string{"control/services": "x smtp 127.0.0.1:25 UCSPITLS=required\n"}), "/nowhere")
+	problems := control.CheckFS(home(map[string]string{"services": "x smtp 127.0.0.1:25 UCSPITLS=required\n"}), "/nowhere")
 	want := control.Problem{File: "control/services", Line: 1, Text: `UCSPITLS="required" means the same as ""; other values are - ! ? @`}
 	if !slices.Contains(problems, want) {
 		t.Error(problems)
