@@ -18,7 +18,7 @@ func TestRecordsInMemoryAreThoseOfTheFile(t *testing.T) {
 	defer store.Close()
 	read := func(key string) (found int64) {
 		err := store.Update(context.Background(), key, func(r filter.GreyRecord) filter.GreyRecord {
-			found = r.First.Unix()
+			found = max(0, r.First.Unix())
 			return r
 		})
 		if err != nil {
