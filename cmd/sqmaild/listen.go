@@ -189,7 +189,7 @@ func (d *daemon) tlsConfig(service *control.Service) *tls.Config {
 	return &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
 		now := d.now.Load().services[service.Name]
 		if now == nil || now.TLS == nil {
-			return nil, errors.New("the service has gone from the configuration")
+			return nil, errServiceGone
 		}
 		return now.TLS, nil
 	}}

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"testing"
 	"time"
+
+	"github.com/sqmail/sqmail"
 )
 
 // A listener whose address is in use at a reload is opened when the address is
@@ -51,6 +54,14 @@ func TestChangedServiceKeepsItsSocket(t *testing.T) {
 		c.Do("QUIT", 221)
 	}
 	running.Do("QUIT", 421) // its listener was closed: it may finish, and hears so
+}
+
+// Who comes while a listener is being closed may try again.
+func TestServicesThatHaveGoneDefer(t *testing.T) {
+	_, err := new(snapshot).admit("gone", new(sqmail.Peer))
+	if sqmail.ClassOf(err) != sqmail.Deferral || !errors.Is(err, errServiceGone) {
+		t.Error(err)
+	}
 }
 
 // A session of a listener that a reload has closed keeps the daemon from ending

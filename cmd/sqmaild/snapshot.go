@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -203,23 +204,29 @@ func (d *daemon) admit(ctx context.Context, service string, peer *sqmail.Peer) (
 	return now, p, nil
 }
 
+// errServiceGone turns away, for now, who came to a listener that is about to
+// be closed.
+var errServiceGone = errors.New("the service has gone from the configuration")
+
 // admit finds out what holds for a client, and tells its story by which rule.
 func (s *snapshot) admit(service string, peer *sqmail.Peer) (*control.Profile, error) {
 	p := s.profile(service, peer)
+	if p == nil {
+		return nil, errServiceGone
+	}
 	if v := connectionRule(p).Verdict(peer); v.Rule != "" || v.Action != sqmail.ActionPass {
 		peer.Trace.Add(v)
 	}
-	if p == nil || !p.Allow {
+	if !p.Allow {
 		return nil, denied(p)
 	}
 	return p, nil
 }
 
-// connectionRule is the rule by which a profile was chosen. Without a profile
-// the service has gone.
+// connectionRule is the rule by which a profile was chosen.
 func connectionRule(p *control.Profile) *filter.ConnectionRule {
-	r := &filter.ConnectionRule{Deny: p == nil || !p.Allow}
-	if p != nil && p.Rule != nil {
+	r := &filter.ConnectionRule{Deny: !p.Allow}
+	if p.Rule != nil {
 		r.Rule = filter.Rule{Text: p.Rule.Address, File: p.Rule.File, Line: p.Rule.Line}
 	}
 	return r
@@ -229,7 +236,7 @@ func connectionRule(p *control.Profile) *filter.ConnectionRule {
 func denied(p *control.Profile) error {
 	v := connectionRule(p).Verdict(new(sqmail.Peer))
 	err := &sqmail.Error{Op: v.Filter, Class: v.Reply.Class(), Close: true, Reply: v.Reply}
-	if p != nil && p.Rule != nil {
+	if p.Rule != nil {
 		err.Err = fmt.Errorf("%s:%d: the rule for %q", p.Rule.File, p.Rule.Line, p.Rule.Address)
 	}
 	return err
