@@ -136,6 +136,7 @@ func (b *body) Close() error {
 			s.s.Close()
 		}
 	}
+	b.scanning = nil
 	b.cancel(nil)
 	return nil
 }

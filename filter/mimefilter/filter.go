@@ -109,9 +109,7 @@ func (f *Filter) Body(ctx context.Context, s *filter.Session) (filter.Scanner, e
 	if f.Strangers && s.RelayClient() {
 		return nil, nil
 	}
-	m := &scanner{f: f, ctx: ctx}
-	m.begin(0)
-	return m, nil
+	return newScanner(ctx, f), nil
 }
 
 func (f *Filter) maxDepth() int      { return cmp.Or(f.MaxDepth, 64) }
@@ -128,7 +126,7 @@ var (
 )
 
 // check asks the rules about a part.
-func (f *Filter) check(ctx context.Context, p *Part, types []string) (sqmail.Verdict, error) {
+func (f *Filter) check(ctx context.Context, p Part, types []string) (sqmail.Verdict, error) {
 	for _, name := range p.Names {
 		if rule, yes, _ := f.Names.Match(name); yes {
 			return refusal(rule, name), nil
@@ -140,7 +138,8 @@ func (f *Filter) check(ctx context.Context, p *Part, types []string) (sqmail.Ver
 		}
 	}
 	if f.Part != nil {
-		return f.Part(ctx, p)
+		kept := p // not p itself: it would be in the heap each time
+		return f.Part(ctx, &kept)
 	}
 	return sqmail.Verdict{}, nil
 }

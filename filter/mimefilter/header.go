@@ -12,11 +12,36 @@ type header struct {
 	lines int    // of the present field
 	field string // the name of the present field, if it is one of these
 
-	value                        []byte // of the present field, unfolded
-	types, dispositions, encoded []string
+	value []byte // of the present field, unfolded
+	buffers
 }
 
-func (h *header) reset() { *h = header{value: h.value[:0]} }
+// buffers are what a header is taken apart in. They serve one header after the
+// other.
+type buffers struct {
+	types, dispositions, encoded []string
+	words                        []string // types, in lower case
+	params                       []param
+	values                       []string
+}
+
+// emptied returns the buffers with nothing in them. They are not kept if there
+// was much.
+func (b *buffers) emptied() buffers {
+	return buffers{
+		emptied(b.types), emptied(b.dispositions), emptied(b.encoded), emptied(b.words), emptied(b.params), emptied(b.values),
+	}
+}
+
+func emptied[T any](list []T) []T {
+	if cap(list) > 32 {
+		return nil
+	}
+	clear(list[:cap(list)])
+	return list[:0]
+}
+
+func (h *header) reset() { *h = header{value: h.value[:0], buffers: h.emptied()} }
 
 // add takes a line.
 func (h *header) add(line []byte) {
@@ -85,10 +110,11 @@ const maxBoundary = 256
 func (h *header) content() (c content, why string) {
 	h.endField()
 	var r readings
+	c.types = h.words
 	for i, fields := range [][]string{h.types, h.dispositions} {
 		for _, field := range fields {
-			word, params, why := parseField(field)
-			if why != "" {
+			word, params, why := parseField(field, h.params[:0])
+			if h.params = params; why != "" {
 				return c, why
 			}
 			if i == 0 && word != "" {
@@ -96,10 +122,12 @@ func (h *header) content() (c content, why string) {
 			} else if i == 1 && c.disposition == "" {
 				c.disposition = word
 			}
-			for _, name := range join(params, "name", "filename") {
+			h.values = join(h.values[:0], params, "name", "filename")
+			for _, name := range h.values {
 				r.add(name)
 			}
-			if why := c.bound(join(params, "boundary")); why != "" {
+			h.values = join(h.values[:0], params, "boundary")
+			if why := c.bound(h.values); why != "" {
 				return c, why
 			}
 		}
@@ -107,14 +135,15 @@ func (h *header) content() (c content, why string) {
 	for _, field := range h.encoded {
 		// Parts that are encoded in one reading and not in the other are
 		// looked at as those that are not.
-		word, _, _ := parseField(field)
+		word := strings.ToLower(firstWord(field))
 		if c.encoding == "" || word != "base64" && word != "quoted-printable" {
 			c.encoding = word
 		}
 	}
 	if len(c.types) == 0 {
-		c.types, c.noType = []string{"text/plain"}, true
+		c.types, c.noType = append(c.types, "text/plain"), true
 	}
+	h.words = c.types
 	c.names = r.names
 	return c, r.why
 }

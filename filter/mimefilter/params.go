@@ -22,8 +22,9 @@ const (
 
 // parseField returns the first word of a field in lower case, and all readings
 // of its parameters. It takes everything that looks like NAME=VALUE for one,
-// also in a comment or where a semicolon is missing.
-func parseField(field string) (word string, params []param, why string) {
+// also in a comment or where a semicolon is missing. The readings are appended
+// to a buffer, which it returns.
+func parseField(field string, params []param) (word string, _ []param, why string) {
 	word = strings.ToLower(firstWord(field))
 	for rest := field; ; {
 		name, after, found := strings.Cut(rest, "=")
@@ -31,7 +32,7 @@ func parseField(field string) (word string, params []param, why string) {
 			return word, params, ""
 		}
 		if len(params) >= maxParams {
-			return word, nil, "too many parameters"
+			return word, params[:0], "too many parameters"
 		}
 		p := newParam(lastWord(name))
 		rest = strings.TrimLeft(after, " \t")
@@ -86,6 +87,9 @@ func newParam(name string) param {
 // quoted returns what is in the quotes at the start of s, and what is behind
 // them. found is false if they are not closed.
 func quoted(s string) (value, rest string, found bool) {
+	if end := strings.IndexAny(s[1:], "\"\\"); end >= 0 && s[1+end] == '"' {
+		return s[1 : 1+end], s[2+end:], true // nothing in it is quoted
+	}
 	var b strings.Builder
 	for i := 1; i < len(s); i++ {
 		switch c := s[i]; {
@@ -114,9 +118,9 @@ func unquoted(s string) (value, rest string) {
 	return value, s[len(value):]
 }
 
-// join returns the values of the parameters with one of the names, the pieces of
+// join appends the values of the parameters with one of the names, the pieces of
 // RFC 2231 put together, decoded and not.
-func join(params []param, names ...string) (values []string) {
+func join(values []string, params []param, names ...string) []string {
 	for _, name := range names {
 		var pieces []param
 		for _, p := range params {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/sqmail/sqmail"
 )
@@ -43,6 +44,16 @@ type multipart struct {
 // peek is how much of a body's line can decide anything.
 const peek = 1024
 
+// scanners are those that have no message, with their buffers.
+var scanners = sync.Pool{New: func() any { return new(scanner) }}
+
+func newScanner(ctx context.Context, f *Filter) *scanner {
+	m := scanners.Get().(*scanner)
+	m.f, m.ctx = f, ctx
+	m.begin(0)
+	return m
+}
+
 // refuse decides against the message.
 func (m *scanner) refuse(reply sqmail.Reply, rule string) {
 	m.decide(sqmail.Verdict{Action: sqmail.ActionReject, Reply: reply, Rule: rule}, nil)
@@ -74,6 +85,9 @@ func (m *scanner) Write(p []byte) (int, error) {
 		m.refuse(tooLong, "longer than "+strconv.FormatInt(m.f.MaxSize, 10)+" octets")
 	}
 	for len(p) > 0 && !m.done {
+		if p = m.skip(p); len(p) == 0 {
+			break
+		}
 		end := bytes.IndexByte(p, '\n')
 		if end < 0 {
 			m.piece(p)
@@ -88,6 +102,21 @@ func (m *scanner) Write(p []byte) (int, error) {
 		p = p[end+1:]
 	}
 	return n, nil
+}
+
+// skip returns what is behind those lines of a body that decide nothing.
+func (m *scanner) skip(p []byte) []byte {
+	if m.inHeader || m.length > 0 || m.f.MaxLine > 0 {
+		return p
+	}
+	for len(p) > 0 && p[0] != '-' && !(m.text && p[0] == 'b') {
+		end := bytes.IndexByte(p, '\n')
+		if end < 0 {
+			break
+		}
+		p = p[end+1:]
+	}
+	return p
 }
 
 // piece keeps as much of a part of a line as can decide something.
@@ -192,13 +221,13 @@ func (m *scanner) endHeader() {
 		m.refuse(malformed, why)
 		return
 	}
-	part := &Part{
+	part := Part{
 		Number: m.parts, Depth: m.depth,
 		Type: c.types[0], Encoding: c.encoding, Disposition: c.disposition, Names: c.names,
 	}
 	m.inHeader = false
 	if c.noType && len(m.open) > 0 && m.open[len(m.open)-1].digest && m.open[len(m.open)-1].depth == m.depth-1 {
-		part.Type, c.types = "message/rfc822", []string{"message/rfc822"}
+		part.Type, c.types = "message/rfc822", append(c.types[:0], "message/rfc822")
 	}
 	m.decide(m.f.check(m.ctx, part, c.types))
 	m.text = c.encoding != "base64"
@@ -228,7 +257,7 @@ func (m *scanner) uuencoded(line []byte) {
 		return // a sentence
 	}
 	const kind = "application/x-uuencode"
-	m.decide(m.f.check(m.ctx, &Part{Number: m.parts, Depth: m.depth + 1, Type: kind, Names: r.names}, []string{kind}))
+	m.decide(m.f.check(m.ctx, Part{Number: m.parts, Depth: m.depth + 1, Type: kind, Names: r.names}, []string{kind}))
 }
 
 // End gives the verdict.
@@ -245,5 +274,16 @@ func (m *scanner) End() (sqmail.Verdict, error) {
 	return m.verdict, m.err
 }
 
-// Close frees the scanner.
-func (m *scanner) Close() { m.done, m.line = true, nil }
+// Close frees the scanner. It keeps buffers of usual size for the next message.
+func (m *scanner) Close() {
+	line, open, head := m.line, m.open, m.head
+	if cap(line) > 4*peek || cap(open) > 16 || cap(head.value) > 4*peek {
+		m.done, m.line = true, nil
+		return
+	}
+	clear(open[:cap(open)])
+	*m = scanner{line: line[:0], open: open[:0]}
+	m.head.buffers = head.emptied()
+	m.head.value = head.value[:0]
+	scanners.Put(m)
+}
