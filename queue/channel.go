@@ -42,6 +42,7 @@ type channel struct {
 	turns  [classes]turns
 	next   class          // whose turn it is
 	newBy  map[string]int // attempts of classNew, by account
+	rush   rush
 
 	talking []*slot // those that count in used, if they may become silent
 	ticking bool    // ticker is set
@@ -111,6 +112,9 @@ func (ch *channel) shareOfAll(c class) int {
 
 // room says whether another attempt of class c may start.
 func (ch *channel) room(c class) bool {
+	if ch.rush.on {
+		return false
+	}
 	heard, all := 0, 0
 	for k := int(classRetry); k >= 0; k-- {
 		heard += ch.used[k]

@@ -35,8 +35,11 @@ func (q *Queue) Receive(ctx context.Context, env *sqmail.Envelope, body io.Reade
 	if err != nil {
 		return sqmail.Receipt{}, err
 	}
+	q.init()
 	now := time.Now()
+	q.commits.begin(q.shaper, now)
 	id, err := draft.Commit(ctx, Submission{Envelope: env, Arrived: now})
+	q.commits.end()
 	if err != nil {
 		return sqmail.Receipt{}, storeError("commit", err)
 	}
