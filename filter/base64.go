@@ -1,30 +1,44 @@
 package filter
 
-import (
-	"bytes"
-	"strings"
-)
+import "bytes"
 
 // base64Lines finds the base64 parts of a message as it streams by: what
 // follows a Content-Transfer-Encoding of base64 and an empty line, until the
 // next empty line or a line that begins with "-". It keeps the beginning of
 // one line in memory. Spec: filter.md, 10.
 type base64Lines struct {
-	// first is called with the first line of a part, or as much of it as
-	// there is memory for.
-	first func(line []byte)
-
-	// text is called with all lines of the parts, several at a time or in
-	// pieces; start says that the piece begins a line.
-	text func(piece []byte, start bool)
+	to []base64Reader
 
 	line     []byte // the beginning of a line that came in pieces
 	long     bool   // what follows belongs to a line that did not fit
-	encoding string
+	encoding []byte
 	field    bool // the last line was, or goes on with, the encoding field
 	armed    bool
 	empty    bool // the last line was empty
 	inBody   bool
+}
+
+// base64Reader is told of the base64 parts of a message.
+type base64Reader interface {
+	// first is called with the first line of a part, or as much of it as
+	// there is memory for.
+	first(line []byte)
+
+	// text is called with all lines of the parts, several at a time or in
+	// pieces; start says that the piece begins a line.
+	text(piece []byte, start bool)
+}
+
+func (b *base64Lines) first(line []byte) {
+	for _, r := range b.to {
+		r.first(line)
+	}
+}
+
+func (b *base64Lines) text(piece []byte, start bool) {
+	for _, r := range b.to {
+		r.text(piece, start)
+	}
 }
 
 // maxBase64Line is as much of a line as can decide anything.
@@ -32,6 +46,9 @@ const maxBase64Line = 1024
 
 func (b *base64Lines) write(p []byte) {
 	for len(p) > 0 {
+		if p = b.skip(p); len(p) == 0 {
+			return
+		}
 		if n := b.linesOfPart(p); n > 0 {
 			b.text(p[:n], true)
 			p = p[n:]
@@ -55,19 +72,38 @@ func (b *base64Lines) write(p []byte) {
 	}
 }
 
+// skip returns what is behind lines that decide nothing: as long as no field has
+// been seen that arms, only such a field does.
+func (b *base64Lines) skip(p []byte) []byte {
+	if b.armed || b.field || len(b.line) > 0 || b.long {
+		return p
+	}
+	for len(p) > 0 && p[0]|0x20 != 'c' {
+		end := bytes.IndexByte(p, '\n')
+		if end < 0 {
+			return p
+		}
+		p = p[end+1:]
+	}
+	return p
+}
+
 // linesOfPart returns how much of p is whole lines of the part that goes on with
 // it. No signature has a LF in it, so that they need not be looked at one by one.
 func (b *base64Lines) linesOfPart(p []byte) int {
 	if !b.inBody || len(b.line) > 0 || b.long || p[0] == '\n' || p[0] == '-' {
 		return 0
 	}
-	if i := bytes.Index(p, []byte("\n\n")); i >= 0 {
-		p = p[:i+1]
+	n := 0
+	for {
+		end := bytes.IndexByte(p[n:], '\n')
+		if end < 0 {
+			return n
+		}
+		if n += end + 1; n == len(p) || p[n] == '\n' || p[n] == '-' {
+			return n
+		}
 	}
-	if i := bytes.Index(p, []byte("\n-")); i >= 0 {
-		return i + 1
-	}
-	return bytes.LastIndexByte(p, '\n') + 1
 }
 
 // end ends the message, whose last line may have no LF.
@@ -126,15 +162,15 @@ func (b *base64Lines) whole(line []byte) {
 func (b *base64Lines) header(line []byte) {
 	const name = "content-transfer-encoding:"
 	switch {
-	case len(line) >= len(name) && line[0]|0x20 == 'c' && strings.EqualFold(string(line[:len(name)]), name):
-		b.field, b.encoding = true, string(line[len(name):])
+	case len(line) >= len(name) && line[0]|0x20 == 'c' && bytes.EqualFold(line[:len(name)], []byte(name)):
+		b.field, b.encoding = true, append(b.encoding[:0], line[len(name):]...)
 	case b.field && (line[0] == ' ' || line[0] == '\t') && len(b.encoding) < maxBase64Line:
-		b.encoding += string(line)
+		b.encoding = append(b.encoding, line...)
 	default:
 		b.field = false
 		return
 	}
-	word, _, _ := strings.Cut(strings.TrimLeft(b.encoding, " \t"), ";")
-	word, _, _ = strings.Cut(word, "(")
-	b.armed = b.armed || strings.EqualFold(strings.TrimRight(word, " \t\r"), "base64")
+	word, _, _ := bytes.Cut(bytes.TrimLeft(b.encoding, " \t"), []byte(";"))
+	word, _, _ = bytes.Cut(word, []byte("("))
+	b.armed = b.armed || bytes.EqualFold(bytes.TrimRight(word, " \t\r"), []byte("base64"))
 }

@@ -10,9 +10,8 @@ type Base64Detector struct {
 
 // Write looks at a piece of a message.
 func (d *Base64Detector) Write(p []byte) (int, error) {
-	if d.lines.first == nil {
-		d.lines.first = func([]byte) { d.found = true }
-		d.lines.text = func([]byte, bool) {}
+	if d.lines.to == nil {
+		d.lines.to = []base64Reader{(*detection)(d)}
 	}
 	if !d.found {
 		d.lines.write(p)
@@ -22,3 +21,9 @@ func (d *Base64Detector) Write(p []byte) (int, error) {
 
 // Found reports whether there was one so far.
 func (d *Base64Detector) Found() bool { return d.found }
+
+// detection is a detector that is told of parts.
+type detection Base64Detector
+
+func (d *detection) first([]byte)      { d.found = true }
+func (d *detection) text([]byte, bool) {}

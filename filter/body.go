@@ -2,7 +2,6 @@ package filter
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -13,8 +12,7 @@ import (
 // body is a message on its way to the Receiver, with the scanners that look
 // at it.
 type body struct {
-	ctx      context.Context // of the scanners
-	cancel   context.CancelCauseFunc
+	ctx      bodyContext // of the scanners
 	p        *Policy
 	src      io.Reader
 	scanning []scanning
@@ -30,37 +28,45 @@ type scanning struct {
 	question string // to an OutsideFilter
 }
 
-// endTime is how long all scanners together may take when a message is
-// complete: a client waits for ten minutes (RFC 5321, 4.5.3.2.6), and then
-// sends the message once more.
-const endTime = 9 * time.Minute
-
-var errEndTime = errors.New("filter: the filters took too long at the end of the message")
-
 func newBody(ctx context.Context, p *Policy, src io.Reader) io.Reader {
 	filters := p.chain.at(atBody)
 	if len(filters) == 0 {
 		return src
 	}
 	b := &body{p: p, src: src, scanning: make([]scanning, 0, len(filters))}
-	b.ctx, b.cancel = context.WithCancelCause(p.rec.in(ctx))
+	b.ctx.Context = p.rec.in(ctx)
 	for _, f := range filters {
 		sc := scanning{name: f.Name()}
 		if p.rec != nil {
 			sc.question = p.question(f, "body", "")
 		}
 		if replays := p.rec != nil && p.rec.replay && sc.question != ""; !replays {
-			sc.s, sc.err = f.(BodyFilter).Body(b.ctx, &p.s)
+			sc.s, sc.err = f.(BodyFilter).Body(&b.ctx, &p.s)
 		}
 		if sc.s != nil || sc.err != nil || sc.question != "" {
 			b.scanning = append(b.scanning, sc)
 		}
 	}
+	b.share()
 	if len(b.scanning) == 0 {
-		b.cancel(nil)
+		b.ctx.close()
 		return src
 	}
 	return b
+}
+
+// share lets those that look for signatures split the message into lines once.
+func (b *body) share() {
+	var leader *signatureScanner
+	for _, sc := range b.scanning {
+		switch c, ok := sc.s.(*signatureScanner); {
+		case !ok || sc.err != nil:
+		case leader == nil:
+			leader = c
+		default:
+			c.follow(leader)
+		}
+	}
 }
 
 // Read reads from the message and shows the scanners what was read.
@@ -96,13 +102,14 @@ func (b *body) show(chunk []byte) {
 // end collects the verdicts. It returns io.EOF if all let the message pass.
 func (b *body) end() error {
 	defer func() { b.p.rec.flush(b.p.s.Peer.Trace, false) }()
-	defer time.AfterFunc(endTime, func() { b.cancel(errEndTime) }).Stop()
+	b.ctx.ending()
+	defer b.ctx.stop()
 	for i := range b.scanning {
 		s := &b.scanning[i]
 		start := time.Now()
 		v, err := b.verdict(s)
 		v.Stage, v.Filter, v.Took = "body", s.name, s.took+time.Since(start)
-		done, err := b.p.settle(b.ctx, v, err)
+		done, err := b.p.settle(&b.ctx, v, err)
 		if err != nil {
 			return err
 		}
@@ -121,8 +128,8 @@ func (b *body) verdict(s *scanning) (v sqmail.Verdict, err error) {
 	if err = s.err; err == nil && s.s != nil {
 		v, err = s.s.End()
 	}
-	if cause := context.Cause(b.ctx); err != nil && cause == errEndTime {
-		err = fmt.Errorf("%w: %w", cause, err)
+	if err != nil && b.ctx.late() {
+		err = fmt.Errorf("%w: %w", errEndTime, err)
 	}
 	v, err = b.p.judged(v, err)
 	b.p.record(s.question, v)
@@ -137,6 +144,6 @@ func (b *body) Close() error {
 		}
 	}
 	b.scanning = nil
-	b.cancel(nil)
+	b.ctx.close()
 	return nil
 }

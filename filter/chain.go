@@ -31,6 +31,7 @@ type Chain struct {
 	once   sync.Once
 	staged [stages][]Filter // Filters by stage
 	texts  sync.Map         // of OnceInChain
+	sieves sync.Map         // of sieveOf
 }
 
 // CheckRecipient refuses: a Chain is asked through BeginSession. It is there to

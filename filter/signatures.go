@@ -3,6 +3,7 @@ package filter
 import (
 	"bytes"
 	"context"
+	"sync"
 
 	"github.com/sqmail/sqmail"
 )
@@ -52,18 +53,8 @@ func (f *BadMIMEType) Body(_ context.Context, s *Session) (Scanner, error) {
 	if f.Strangers && s.RelayClient() || f.Types == nil && !f.Blanks {
 		return nil, nil
 	}
-	c := &signatureScanner{reply: badContent}
-	c.reply.Text = withText(c.reply.Text, f.Text)
-	c.lines.first = func(line []byte) {
-		if f.Types != nil && len(line) >= mimeSignature {
-			c.look(f.Types, line[:mimeSignature])
-		}
-	}
-	c.lines.text = func(piece []byte, _ bool) {
-		if f.Blanks && (bytes.IndexByte(piece, ' ') >= 0 || bytes.IndexByte(piece, '\t') >= 0) {
-			c.found.Text = "blank in base64"
-		}
-	}
+	c := newSignatureScanner(f.Text)
+	c.mime = f
 	return c, nil
 }
 
@@ -100,47 +91,91 @@ func (f *BadLoaderType) Body(_ context.Context, s *Session) (Scanner, error) {
 	if f.Strangers && s.RelayClient() || f.Types == nil {
 		return nil, nil
 	}
-	c := &signatureScanner{reply: badContent}
-	c.reply.Text = withText(c.reply.Text, f.Text)
-	var tail []byte // the end of the line so far, too short for a signature
-	c.lines.first = func([]byte) {}
-	c.lines.text = func(piece []byte, start bool) {
-		if start {
-			tail = tail[:0]
-		}
-		window := append(tail, piece[:min(len(piece), loaderSignature-1)]...)
-		c.lookAfter(f.First, f.Types, window) // what begins in the tail
-		c.lookAfter(f.First, f.Types, piece)
-		if len(piece) < loaderSignature {
-			piece = window
-		}
-		tail = append(tail[:0], piece[max(0, len(piece)-loaderSignature+1):]...)
-	}
+	c := newSignatureScanner(f.Text)
+	c.loader, c.sieve = f, s.sieveOf(f, f.Types)
 	return c, nil
 }
 
 // signatureScanner is a message's scanner for either kind.
 type signatureScanner struct {
-	lines base64Lines
+	mime   *BadMIMEType // one of the two
+	loader *BadLoaderType
+
+	sieve *sieve // of the loader's signatures; nil: none
+	tail  []byte // the end of the line so far, too short for a signature
 	reply sqmail.Reply
 	found Rule
 	err   error
+
+	lines   base64Lines
+	reading [3]base64Reader   // of lines
+	behind  *signatureScanner // whoever splits the message into lines for this one, too
 }
 
-// lookAfter looks at what begins with a character anywhere in a text.
-func (c *signatureScanner) lookAfter(first byte, db Database, text []byte) {
+// signatureScanners are those that have no message, with their buffers.
+var signatureScanners = sync.Pool{New: func() any { return new(signatureScanner) }}
+
+func newSignatureScanner(text string) *signatureScanner {
+	c := signatureScanners.Get().(*signatureScanner)
+	c.reply = badContent
+	c.reply.Text = withText(c.reply.Text, text)
+	c.lines.to = append(c.reading[:0], c)
+	return c
+}
+
+// follow lets another scanner of the same message, which is shown each piece
+// before this one, split it for both.
+func (c *signatureScanner) follow(other *signatureScanner) {
+	other.lines.to = append(other.lines.to, c)
+	c.behind = other
+}
+
+// first looks for the signature of a part.
+func (c *signatureScanner) first(line []byte) {
+	if f := c.mime; f != nil && f.Types != nil && len(line) >= mimeSignature {
+		c.look(f.Types, line[:mimeSignature])
+	}
+}
+
+// text looks for what may stand anywhere.
+func (c *signatureScanner) text(piece []byte, start bool) {
+	if c.mime != nil {
+		if c.mime.Blanks && !c.decided() && (bytes.IndexByte(piece, ' ') >= 0 || bytes.IndexByte(piece, '\t') >= 0) {
+			c.found.Text = "blank in base64"
+		}
+		return
+	}
+	if start {
+		c.tail = c.tail[:0]
+	}
+	window := append(c.tail, piece[:min(len(piece), loaderSignature-1)]...)
+	if len(c.tail) > 0 {
+		c.lookAfter(window) // what begins in the tail
+	}
+	c.lookAfter(piece)
+	if len(piece) < loaderSignature {
+		piece = window
+	}
+	c.tail = append(c.tail[:0], piece[max(0, len(piece)-loaderSignature+1):]...)
+}
+
+// lookAfter looks at what begins with the first character of the signatures
+// anywhere in a text.
+func (c *signatureScanner) lookAfter(text []byte) {
 	for {
-		i := bytes.IndexByte(text, first)
+		i := bytes.IndexByte(text, c.loader.First)
 		if i < 0 || i+loaderSignature > len(text) {
 			return
 		}
-		c.look(db, text[i:i+loaderSignature])
+		if key := text[i : i+loaderSignature]; c.sieve == nil || c.sieve.has(key) {
+			c.look(c.loader.Types, key)
+		}
 		text = text[i+1:]
 	}
 }
 
 func (c *signatureScanner) look(db Database, key []byte) {
-	if c.found.Text != "" || c.err != nil {
+	if c.decided() {
 		return
 	}
 	_, found, err := db.Get(key)
@@ -150,17 +185,23 @@ func (c *signatureScanner) look(db Database, key []byte) {
 	c.err = err
 }
 
+func (c *signatureScanner) decided() bool { return c.found.Text != "" || c.err != nil }
+
 // Write looks at a piece of the message.
 func (c *signatureScanner) Write(p []byte) (int, error) {
-	if c.found.Text == "" && c.err == nil {
+	alone := len(c.lines.to) == 1
+	if c.behind == nil && !(alone && c.decided()) {
 		c.lines.write(p)
+	}
+	if !alone {
+		return len(p), nil // others need the lines; End has the error
 	}
 	return len(p), c.err
 }
 
 // End gives the verdict.
 func (c *signatureScanner) End() (sqmail.Verdict, error) {
-	if c.found.Text == "" && c.err == nil {
+	if c.behind == nil {
 		c.lines.end()
 	}
 	if c.found.Text == "" {
@@ -169,5 +210,12 @@ func (c *signatureScanner) End() (sqmail.Verdict, error) {
 	return sqmail.Verdict{Action: sqmail.ActionReject, Reply: c.reply, Rule: c.found.Text, File: c.found.File, Line: c.found.Line}, nil
 }
 
-// Close does nothing.
-func (c *signatureScanner) Close() {}
+// Close frees the scanner, with its buffers for the next message.
+func (c *signatureScanner) Close() {
+	line, encoding := c.lines.line, c.lines.encoding
+	if cap(encoding) > 4*maxBase64Line {
+		encoding = nil
+	}
+	*c = signatureScanner{tail: c.tail[:0], lines: base64Lines{line: line[:0], encoding: encoding[:0]}}
+	signatureScanners.Put(c)
+}
