@@ -220,6 +220,14 @@ func (f *File) open() error {
 	return err
 }
 
+// Get returns the first value of key; see [Reader.Get].
+func (f *File) Get(key []byte) (value []byte, found bool, err error) {
+	if f.data != nil {
+		return f.data.get(f.Reader, key)
+	}
+	return f.Reader.Get(key)
+}
+
 // Close closes the file. No look-up may be running, or follow.
 func (f *File) Close() error {
 	if f.f != nil {
