@@ -6,15 +6,14 @@ import (
 	"sync"
 )
 
-// Set is many patterns that are matched at a time, each with a number. Patterns
-// that begin alike share what they have in common, so that the cost of a match
-// depends on how much of the patterns the text agrees with, not on how many
-// there are: a hundred thousand cost about as much as a few. It never exceeds
-// that of matching one after the other.
+// tree is patterns that begin alike and share what they have in common, so that
+// the cost of a match depends on how much of the patterns the text agrees with,
+// not on how many there are: a hundred thousand cost about as much as a few. It
+// never exceeds that of matching one after the other.
 //
-// A nil Set is empty. A Set does not change, and may be used concurrently. It
-// holds no pointers that the garbage collector would have to follow.
-type Set struct {
+// A nil tree is empty. A tree holds no pointers that the garbage collector would
+// have to follow.
+type tree struct {
 	nodes   []node  // a tree; nodes[0] is the root, which takes no byte
 	text    []byte  // of all literals
 	edges   []int32 // the children of all nodes, those of a node in a row
@@ -43,8 +42,8 @@ type class [256 / 64]uint64
 
 func (c *class) has(b byte) bool { return c[b/64]>>(b%64)&1 != 0 }
 
-// Builder makes a Set. The zero Builder is ready.
-type Builder struct {
+// treeBuilder makes a tree.
+type treeBuilder struct {
 	nodes   []growing
 	classes []class
 	known   map[string]int32 // classes by their text
@@ -59,13 +58,8 @@ type growing struct {
 	sets     []int32
 }
 
-// Add adds a pattern. Of equal patterns the one with the greatest number
-// counts; numbers are not negative. It reports whether the pattern is well
-// formed; if not, it matches nothing.
-func (b *Builder) Add(pattern string, number int32) bool {
-	if !Valid(pattern) {
-		return false
-	}
+// Add adds a pattern that is well formed.
+func (b *treeBuilder) Add(pattern string, number int32) {
 	if b.nodes == nil {
 		b.add(growing{})
 		b.known = map[string]int32{}
@@ -89,7 +83,6 @@ func (b *Builder) Add(pattern string, number int32) bool {
 		p += n
 	}
 	b.nodes[at].number = max(b.nodes[at].number, number)
-	return true
 }
 
 // run returns the bytes that a pattern begins with, and how much of the
@@ -113,7 +106,7 @@ func run(pattern string) (text string, n int) {
 }
 
 // classOf returns the number of the class that the text of a set means.
-func (b *Builder) classOf(text string) int32 {
+func (b *treeBuilder) classOf(text string) int32 {
 	if i, ok := b.known[text]; ok {
 		return i
 	}
@@ -132,7 +125,7 @@ func (b *Builder) classOf(text string) int32 {
 	return int32(i)
 }
 
-func (b *Builder) add(n growing) int32 {
+func (b *treeBuilder) add(n growing) int32 {
 	n.number = -1
 	b.nodes = append(b.nodes, n)
 	return int32(len(b.nodes) - 1)
@@ -140,7 +133,7 @@ func (b *Builder) add(n growing) int32 {
 
 // star, anyByte, set and literal return the node behind an element that follows
 // a node, and make what there is not of the way.
-func (b *Builder) star(at int32) int32 {
+func (b *treeBuilder) star(at int32) int32 {
 	if b.nodes[at].isStar { // "**"
 		return at
 	}
@@ -151,7 +144,7 @@ func (b *Builder) star(at int32) int32 {
 	return b.nodes[at].star
 }
 
-func (b *Builder) anyByte(at int32) int32 {
+func (b *treeBuilder) anyByte(at int32) int32 {
 	if b.nodes[at].anyByte == 0 {
 		made := b.add(growing{})
 		b.nodes[at].anyByte = made
@@ -159,7 +152,7 @@ func (b *Builder) anyByte(at int32) int32 {
 	return b.nodes[at].anyByte
 }
 
-func (b *Builder) set(at int32, class int32) int32 {
+func (b *treeBuilder) set(at int32, class int32) int32 {
 	for _, c := range b.nodes[at].sets {
 		if b.nodes[c].class == class {
 			return c
@@ -170,7 +163,7 @@ func (b *Builder) set(at int32, class int32) int32 {
 	return made
 }
 
-func (b *Builder) literal(at int32, text string) int32 {
+func (b *treeBuilder) literal(at int32, text string) int32 {
 	for text != "" {
 		i, found := slices.BinarySearchFunc(b.nodes[at].literals, text[0], func(c int32, first byte) int {
 			return int(b.nodes[c].literal[0]) - int(first)
@@ -192,7 +185,7 @@ func (b *Builder) literal(at int32, text string) int32 {
 
 // split makes a literal shorter; a new child takes the rest of its text, and all
 // that was behind it.
-func (b *Builder) split(at int32, n int) {
+func (b *treeBuilder) split(at int32, n int) {
 	rest := b.nodes[at]
 	rest.literal = rest.literal[n:]
 	b.nodes = append(b.nodes, rest)
@@ -207,13 +200,13 @@ func common(a, b string) int {
 	return n
 }
 
-// Set returns the patterns that were added. It may be nil. The Builder must not
+// tree returns the patterns that were added. It may be nil. The builder must not
 // be used any more.
-func (b *Builder) Set() *Set {
+func (b *treeBuilder) tree() *tree {
 	if b.nodes == nil {
 		return nil
 	}
-	s := &Set{nodes: make([]node, len(b.nodes)), classes: b.classes}
+	s := &tree{nodes: make([]node, len(b.nodes)), classes: b.classes}
 	size := 0
 	for i := range b.nodes {
 		size += len(b.nodes[i].literal)

@@ -75,11 +75,11 @@ func TestCostDoesNotGrowWithTheSet(t *testing.T) {
 		const text = "somebody.x.with-a-name@lists.mail7.d77777.example"
 		var steps [2]int
 		for i, n := range []int{1000, 100_000} {
-			var b Builder
+			var b treeBuilder
 			for k := range n {
 				b.Add(fmt.Sprintf(form, k), int32(k))
 			}
-			s := b.Set()
+			s := b.tree()
 			w := s.begin()
 			s.run(w, text, -1)
 			steps[i] = w.steps
@@ -93,12 +93,12 @@ func TestCostDoesNotGrowWithTheSet(t *testing.T) {
 // TestCostOfHostileText: the longest address there can be, made of what the
 // patterns begin with.
 func TestCostOfHostileText(t *testing.T) {
-	var b Builder
+	var b treeBuilder
 	for k := range 1000 {
 		b.Add(fmt.Sprintf("*a*b*%d", k), int32(k))
 		b.Add(strings.Repeat("*a", k%50)+"z", int32(k))
 	}
-	s := b.Set()
+	s := b.tree()
 	text := strings.Repeat("ab", 450)
 	w := s.begin()
 	s.run(w, text, -1)
@@ -111,6 +111,7 @@ func FuzzSet(f *testing.F) {
 	f.Add("a*\n*b[c-e]\nab", "abd")
 	f.Add("**\n*?*a\n\\*[^]x-]", "*y")
 	f.Add("[a\n*[", "[")
+	f.Add("*.example\n*longer.example\n\\*\\a\n*[]]e\n[]e", "a.longer.example")
 	f.Fuzz(func(t *testing.T, list, text string) {
 		if len(list) > 256 || len(text) > 128 {
 			return

@@ -2,7 +2,7 @@ package wildmat
 
 import "bytes"
 
-// states is where the ways through a Set are that agree with the text so far.
+// states is where the ways through a tree are that agree with the text so far.
 type states struct {
 	now, next []state
 	stars     []int32 // the stars that have been reached: they stay
@@ -13,9 +13,9 @@ type states struct {
 // state is a node of whose text off bytes have been taken.
 type state struct{ node, off int32 }
 
-// Best returns the greatest number of the patterns that match text, if it is
+// best returns the greatest number of the patterns that match text, if it is
 // above least; otherwise least.
-func (s *Set) Best(text string, least int32) int32 {
+func (s *tree) best(text string, least int32) int32 {
 	if s == nil {
 		return least
 	}
@@ -25,7 +25,7 @@ func (s *Set) Best(text string, least int32) int32 {
 	return best
 }
 
-func (s *Set) begin() *states {
+func (s *tree) begin() *states {
 	w, ok := s.scratch.Get().(*states)
 	if !ok {
 		w = &states{reached: make([]bool, len(s.nodes))}
@@ -34,7 +34,7 @@ func (s *Set) begin() *states {
 }
 
 // end forgets the ways.
-func (s *Set) end(w *states) {
+func (s *tree) end(w *states) {
 	for _, n := range w.stars {
 		w.reached[n] = false
 	}
@@ -42,7 +42,7 @@ func (s *Set) end(w *states) {
 	s.scratch.Put(w)
 }
 
-func (s *Set) run(w *states, text string, least int32) int32 {
+func (s *tree) run(w *states, text string, least int32) int32 {
 	s.take(w, 0, 0)
 	w.now, w.next = w.next, w.now
 	for i := range len(text) {
@@ -71,7 +71,7 @@ func (s *Set) run(w *states, text string, least int32) int32 {
 }
 
 // step takes a byte at one state.
-func (s *Set) step(w *states, st state, b byte) {
+func (s *tree) step(w *states, st state, b byte) {
 	w.steps++
 	n := &s.nodes[st.node]
 	if st.off == n.length {
@@ -82,7 +82,7 @@ func (s *Set) step(w *states, st state, b byte) {
 }
 
 // children takes a byte behind a node.
-func (s *Set) children(w *states, n *node, b byte) {
+func (s *tree) children(w *states, n *node, b byte) {
 	w.steps += 1 + int(n.sets)
 	if n.literals > 0 {
 		if i := bytes.IndexByte(s.firsts[n.edges:n.edges+n.literals], b); i >= 0 {
@@ -100,7 +100,7 @@ func (s *Set) children(w *states, n *node, b byte) {
 }
 
 // take enters a state, and the star behind it: that may take nothing.
-func (s *Set) take(w *states, at, off int32) {
+func (s *tree) take(w *states, at, off int32) {
 	w.next = append(w.next, state{at, off})
 	n := &s.nodes[at]
 	if off == n.length && n.star != 0 && !w.reached[n.star] {
