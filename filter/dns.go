@@ -50,10 +50,16 @@ func takesMail(ctx context.Context, r Resolver, domain string) (bool, error) {
 		}
 		failed = errors.Join(failed, err)
 	}
+	if failed == nil && len(list) > maxExchangers {
+		failed = errManyExchangers
+	}
 	return false, failed
 }
 
-var errNoResolver = errors.New("filter: no Resolver")
+var (
+	errNoResolver     = errors.New("filter: no Resolver")
+	errManyExchangers = errors.New("filter: no address among the first mail exchangers, and there are more")
+)
 
 // maxExchangers bounds the work that one domain can make.
 const maxExchangers = 10

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -147,7 +148,7 @@ func TestHelloIsJudgedAnew(t *testing.T) {
 func TestSenderDomain(t *testing.T) {
 	z := &zone{
 		addrs:  map[string]bool{"a.test": true, "mx.test": true},
-		mx:     map[string][]string{"m.test": {"mx.test"}, "lame.test": {"gone.test"}, "null.test": {"."}, "half.test": {"broken.test", "mx.test"}},
+		mx:     map[string][]string{"m.test": {"mx.test"}, "many.test": slices.Repeat([]string{"gone.test"}, 11), "lame.test": {"gone.test"}, "null.test": {"."}, "half.test": {"broken.test", "mx.test"}},
 		broken: map[string]bool{"broken.test": true},
 	}
 	for _, test := range []struct {
@@ -161,6 +162,7 @@ func TestSenderDomain(t *testing.T) {
 		{"u@gone.test", 250, 553},
 		{"u@lame.test", 250, 553},
 		{"u@null.test", 250, 553},
+		{"u@many.test", 451, 451}, // only ten are looked up
 		{"u@broken.test", 451, 451},
 		{"u@[192.0.2.1]", 250, 250},
 		{"u@[X-tag:data]", 250, 553},

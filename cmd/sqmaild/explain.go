@@ -121,7 +121,7 @@ func (q *question) asked() bool { return len(q.from)+len(q.to) > 0 }
 func (q *question) check() error {
 	addr, err := netip.ParseAddr(q.ip)
 	if err != nil {
-		return err
+		return fmt.Errorf("-ip %q is no IP address", q.ip)
 	}
 	if len(q.to) == 0 || len(q.from) != 1 {
 		return errors.New("-from is needed once, and -to at least once")

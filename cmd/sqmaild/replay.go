@@ -73,6 +73,9 @@ func replayCommand(ctx context.Context, std stdio, r *replay, more bool) error {
 	if err := r.run(ctx, std.out, filter.NewLogReader(log)); err != nil {
 		return err
 	}
+	if r.summary.Transactions == 0 {
+		return permanentError{fmt.Errorf("%s: no transaction in it; is it sqmaild's log, at level INFO?", r.log)}
+	}
 	if r.summary.Differences > 0 {
 		return exitStatus(exitDifferences)
 	}

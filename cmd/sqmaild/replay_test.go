@@ -93,6 +93,10 @@ func TestReplayRefusesNonsense(t *testing.T) {
 	if code != exitDone || !strings.Contains(out, "1 of services that are not here; 1 other lines") {
 		t.Errorf("exit %d: %s", code, out)
 	}
+	_, errs, code := runCommand(t, "no log\n", "explain", "-home", dir, "-replay", "-")
+	if code != exitPermanent || !strings.Contains(errs, "no transaction in it") {
+		t.Errorf("a file that is no log: exit %d: %s", code, errs)
+	}
 }
 
 // TestExplainTriggersNothing: who would remember the session is not asked, and
