@@ -64,7 +64,7 @@ func (f *BadMailFrom) Exempt(from sqmail.Path) bool {
 
 func (f *BadMailFrom) judge(s *Session) sqmail.Verdict {
 	from := s.Envelope.ReversePath
-	address, domain := from.Unquoted(), lower(from.Domain)
+	address, domain := s.unquoted(from), lower(from.Domain)
 	if rule, ok := f.list.Lookup("?" + address); ok {
 		return sqmail.Verdict{Rule: rule.Text, File: rule.File, Line: rule.Line, Input: address}
 	}

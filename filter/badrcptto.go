@@ -37,8 +37,8 @@ var badRecipient = sqmail.Reply{
 }
 
 // Recipient refuses a recipient that is listed.
-func (f *BadRcptTo) Recipient(_ context.Context, _ *Session, to *sqmail.Recipient) (sqmail.Verdict, error) {
-	address := to.Path.Unquoted()
+func (f *BadRcptTo) Recipient(_ context.Context, s *Session, to *sqmail.Recipient) (sqmail.Verdict, error) {
+	address := s.unquoted(to.Path)
 	if rule, ok := f.list.Lookup(address); ok {
 		return refuse(rule, address, badRecipient, f.text), nil
 	}

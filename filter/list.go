@@ -72,10 +72,16 @@ func lower(s string) string {
 }
 
 func lowerFrom(b []byte, i int) string {
-	for ; i < len(b); i++ {
+	lowered(b[i:])
+	return string(b)
+}
+
+// lowered folds the case of b in its place.
+func lowered(b []byte) []byte {
+	for i := range b {
 		if 'A' <= b[i] && b[i] <= 'Z' {
 			b[i] += 'a' - 'A'
 		}
 	}
-	return string(b)
+	return b
 }

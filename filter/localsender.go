@@ -117,7 +117,7 @@ func (f *LocalSender) judge(ctx context.Context, s *Session) (sqmail.Verdict, er
 			}
 			return refuse(rule, from.Unquoted(), senderNotYours, f.Text), nil
 		}
-		return sqmail.Verdict{Rule: rule.Text, File: rule.File, Line: rule.Line, Input: from.Unquoted()}, nil
+		return sqmail.Verdict{Rule: rule.Text, File: rule.File, Line: rule.Line, Input: s.unquoted(from)}, nil
 	})
 }
 
@@ -133,7 +133,7 @@ func (f *LocalSender) allows(ctx context.Context, s *Session, from sqmail.Path) 
 		if f.Rules == nil {
 			break
 		}
-		key, allowed, err := f.byRules(s, lower(from.Unquoted()))
+		key, allowed, err := f.byRules(s, lower(s.unquoted(from)))
 		if !errors.Is(err, fs.ErrNotExist) {
 			return ruleOf(f.Rules, []byte(key)), allowed, err
 		}

@@ -18,7 +18,8 @@ type UserDatabase struct {
 
 // HasMailbox looks the address up.
 func (d *UserDatabase) HasMailbox(_ context.Context, _ *Session, to sqmail.Path) (bool, error) {
-	_, found, err := d.Users.Get([]byte(":" + lower(to.Unquoted())))
+	key := append(append(make([]byte, 0, 128), ':'), to.Unquoted()...)
+	_, found, err := d.Users.Get(lowered(key))
 	return found, err
 }
 

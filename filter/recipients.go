@@ -102,7 +102,7 @@ func (f *Recipients) Recipient(ctx context.Context, s *Session, to *sqmail.Recip
 	if s.RelayClient() {
 		return sqmail.Verdict{}, nil
 	}
-	v := sqmail.Verdict{Input: to.Path.Unquoted()}
+	v := sqmail.Verdict{Input: s.unquoted(to.Path)}
 	if to.Path.Domain == "" && strings.EqualFold(to.Path.LocalPart(), "postmaster") {
 		v.Rule = "postmaster"
 		return v, nil

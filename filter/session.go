@@ -32,6 +32,7 @@ type Session struct {
 	// they do not exist. A filter that refuses so adds to it.
 	Unknown int
 
+	paths   [2]unquotedPath // the last ones; see unquoted
 	memo    []memo
 	lasting []memo
 	greeted bool
@@ -44,6 +45,27 @@ type Session struct {
 // user has authenticated, its certificate says so, or the connection rules do.
 func (s *Session) RelayClient() bool {
 	return s.Relayed || s.Peer.User != "" || s.CertRelayed && s.Peer.TLS != nil && len(s.Peer.TLS.VerifiedChains) > 0
+}
+
+// unquotedPath is a path with its Unquoted.
+type unquotedPath struct {
+	path sqmail.Path
+	text string
+}
+
+// unquoted returns p.Unquoted(), which several filters want of the same two
+// paths.
+func (s *Session) unquoted(p sqmail.Path) string {
+	if s == nil {
+		return p.Unquoted()
+	}
+	for i := range s.paths {
+		if known := &s.paths[i]; known.text != "" && known.path == p {
+			return known.text
+		}
+	}
+	s.paths[0], s.paths[1] = unquotedPath{p, p.Unquoted()}, s.paths[0]
+	return s.paths[0].text
 }
 
 // memo is an answer that is kept.

@@ -116,7 +116,7 @@ func (f *SPF) judge(ctx context.Context, s *Session) (sqmail.Verdict, error) {
 	if cause != nil && f.Log != nil {
 		f.Log.InfoContext(ctx, "spf", "session", s.Peer.Session, "result", result, "from", from.String(), "err", cause)
 	}
-	v := sqmail.Verdict{Rule: result, Input: from.Unquoted(), Header: f.header(s, from, identity, result)}
+	v := sqmail.Verdict{Rule: result, Input: s.unquoted(from), Header: f.header(s, from, identity, result)}
 	switch at, refusable := refusedFrom[result]; {
 	case result == "temperror" && f.Mode >= 2:
 		v.Action = sqmail.ActionDefer
@@ -159,25 +159,32 @@ var comments = map[string]string{
 
 // header returns the header field for a result (RFC 7208, 9.1).
 func (f *SPF) header(s *Session, from sqmail.Path, identity, result string) string {
-	ip, receiver := s.Peer.Remote.Addr().Unmap().WithZone("").String(), traceText(f.Receiver)
+	var buf [640]byte
+	var ip [48]byte
+	address, receiver := s.Peer.Remote.Addr().Unmap().WithZone("").AppendTo(ip[:0]), traceText(f.Receiver)
 	if receiver == "" {
 		receiver = "unknown"
 	}
-	var b strings.Builder
-	b.Grow(512)
-	b.WriteString("Received-SPF: " + result + " (" + receiver + ": ")
-	comment, sender := comments[result], traceText(from.Unquoted())
-	for comment != "" {
+	b := joined(buf[:0], "Received-SPF: ", result, " (", receiver, ": ")
+	for comment := comments[result]; comment != ""; {
 		text, rest, found := strings.Cut(comment, "%")
-		b.WriteString(text)
+		b = append(b, text...)
 		if found && rest[0] == 's' {
-			b.WriteString(sender)
+			b = append(b, traceText(s.unquoted(from))...)
 		} else if found {
-			b.WriteString(ip)
+			b = append(b, address...)
 		}
 		comment = rest[min(1, len(rest)):]
 	}
-	b.WriteString(")\n client-ip=" + ip + "; envelope-from=\"" + traceText(s.Envelope.ReversePath.Unquoted()) +
-		"\";\n helo=\"" + traceText(s.Peer.Hello) + "\"; receiver=" + receiver + "; identity=" + identity + ";\n")
-	return b.String()
+	b = joined(append(append(b, ")\n client-ip="...), address...), "; envelope-from=\"", traceText(s.unquoted(s.Envelope.ReversePath)))
+	b = joined(b, "\";\n helo=\"", traceText(s.Peer.Hello), "\"; receiver=", receiver, "; identity=", identity, ";\n")
+	return string(b)
+}
+
+// joined appends texts.
+func joined(b []byte, texts ...string) []byte {
+	for _, text := range texts {
+		b = append(b, text...)
+	}
+	return b
 }

@@ -25,12 +25,17 @@ type buffers struct {
 	values                       []string
 }
 
-// emptied returns the buffers with nothing in them. They are not kept if there
-// was much.
+// emptied returns the buffers for the next message, with nothing in them. They
+// are not kept if there was much.
 func (b *buffers) emptied() buffers {
 	return buffers{
 		emptied(b.types), emptied(b.dispositions), emptied(b.encoded), emptied(b.words), emptied(b.params), emptied(b.values),
 	}
+}
+
+// again returns the buffers for the next header.
+func (b *buffers) again() buffers {
+	return buffers{b.types[:0], b.dispositions[:0], b.encoded[:0], b.words[:0], b.params[:0], b.values[:0]}
 }
 
 func emptied[T any](list []T) []T {
@@ -41,7 +46,7 @@ func emptied[T any](list []T) []T {
 	return list[:0]
 }
 
-func (h *header) reset() { *h = header{value: h.value[:0], buffers: h.emptied()} }
+func (h *header) reset() { *h = header{value: h.value[:0], buffers: h.again()} }
 
 // add takes a line.
 func (h *header) add(line []byte) {
