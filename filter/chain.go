@@ -228,7 +228,7 @@ func (p *Policy) ask(ctx context.Context, s stage, input string, call func(conte
 // look at the clock does. What it takes counts as the next one's.
 func instant(f Filter) bool {
 	switch f.(type) {
-	case *Tarpit, MaxRecipients, RelaySuffix, *BadRcptTo, *BadMailFrom:
+	case *Tarpit, MaxRecipients, RelaySuffix, *BadRcptTo, *BadMailFrom, *OwnLiterals:
 		return true
 	}
 	return false

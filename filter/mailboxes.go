@@ -17,9 +17,13 @@ type UserDatabase struct {
 }
 
 // HasMailbox looks the address up.
-func (d *UserDatabase) HasMailbox(_ context.Context, _ *Session, to sqmail.Path) (bool, error) {
-	key := append(append(make([]byte, 0, 128), ':'), to.Unquoted()...)
-	_, found, err := d.Users.Get(lowered(key))
+func (d *UserDatabase) HasMailbox(_ context.Context, s *Session, to sqmail.Path) (bool, error) {
+	if db, ok := d.Users.(*CDB); ok { // the same, without a key in the heap
+		var buf [128]byte
+		_, found, err := db.Get(lowered(append(append(buf[:0], ':'), s.unquoted(to)...)))
+		return found, err
+	}
+	_, found, err := d.Users.Get([]byte(":" + lower(s.unquoted(to))))
 	return found, err
 }
 

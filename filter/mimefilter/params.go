@@ -58,16 +58,25 @@ func parseField(field string, params []param) (word string, _ []param, why strin
 // firstWord returns what stands before the first blank, semicolon or comment.
 func firstWord(s string) string {
 	s = strings.TrimLeft(s, " \t")
-	if end := strings.IndexAny(s[:min(len(s), maxValue)], " \t;("); end >= 0 {
-		return s[:end]
+	s = s[:min(len(s), maxValue)]
+	for i := range len(s) {
+		if c := s[i]; c == ' ' || c == '\t' || c == ';' || c == '(' {
+			return s[:i]
+		}
 	}
-	return s[:min(len(s), maxValue)]
+	return s
 }
 
 // lastWord returns the name of the parameter that stands at the end of s.
 func lastWord(s string) string {
 	s = strings.TrimRight(s, " \t")
-	return s[strings.LastIndexAny(s, " \t;()\"=,")+1:]
+	for i := len(s); i > 0; i-- {
+		switch s[i-1] {
+		case ' ', '\t', ';', '(', ')', '"', '=', ',':
+			return s[i:]
+		}
+	}
+	return s
 }
 
 // newParam takes the marks of RFC 2231 off a name: name*0*, name*1, name*.
@@ -87,7 +96,7 @@ func newParam(name string) param {
 // quoted returns what is in the quotes at the start of s, and what is behind
 // them. found is false if they are not closed.
 func quoted(s string) (value, rest string, found bool) {
-	if end := strings.IndexAny(s[1:], "\"\\"); end >= 0 && s[1+end] == '"' {
+	if end := strings.IndexByte(s[1:], '"'); end >= 0 && strings.IndexByte(s[1:1+end], '\\') < 0 {
 		return s[1 : 1+end], s[2+end:], true // nothing in it is quoted
 	}
 	var b strings.Builder
@@ -112,8 +121,10 @@ func unquoted(s string) (value, rest string) {
 	if end := strings.IndexByte(value, ';'); end >= 0 {
 		value = value[:end]
 	}
-	if blank := strings.IndexAny(value, " \t"); blank >= 0 {
-		return value, s[blank:]
+	for i := range len(value) {
+		if value[i] == ' ' || value[i] == '\t' {
+			return value, s[i:]
+		}
 	}
 	return value, s[len(value):]
 }
