@@ -18,21 +18,34 @@ import (
 //
 // The verdict falls at the first recipient, and holds for all.
 type BadMailFrom struct {
-	list     *List // with markers
-	plain    *List // without
+	exempt   *List // with "?" in front; lists of their own, for short ones stay in a processor's cache
+	marked   *List // with "+", "-" or "=" behind
+	hosts    *List // with "~" in front
+	plain    *List // without markers
 	patterns *Patterns
 	text     string
 }
 
 // NewBadMailFrom returns the filter for a list. text is added to the reply.
 func NewBadMailFrom(rules []Rule, text string) *BadMailFrom {
-	var unmarked []Rule
+	var exempt, marked, hosts, unmarked []Rule
 	for _, r := range rules {
-		if r.Text != "" && !strings.ContainsRune("?~", rune(r.Text[0])) && !strings.ContainsRune("+-=", rune(r.Text[len(r.Text)-1])) {
+		if r.Text == "" {
+			continue
+		}
+		first, last := r.Text[0], r.Text[len(r.Text)-1]
+		switch {
+		case first == '?':
+			exempt = append(exempt, r)
+		case first == '~':
+			hosts = append(hosts, r)
+		case strings.IndexByte("+-=", last) >= 0:
+			marked = append(marked, r)
+		default:
 			unmarked = append(unmarked, r)
 		}
 	}
-	return &BadMailFrom{NewList(rules), NewList(unmarked), newPatterns(unmarked, true), text}
+	return &BadMailFrom{NewList(exempt), NewList(marked), NewList(hosts), NewList(unmarked), newPatterns(unmarked, true), text}
 }
 
 // WithText returns the filter with another text, for the same list.
@@ -58,18 +71,18 @@ func (f *BadMailFrom) Recipient(_ context.Context, s *Session, _ *sqmail.Recipie
 // Exempt reports whether an entry with "?" exempts a reverse-path from every
 // check of senders.
 func (f *BadMailFrom) Exempt(from sqmail.Path) bool {
-	_, ok := f.list.Lookup("?" + from.Unquoted())
+	_, ok := f.exempt.Lookup("?" + from.Unquoted())
 	return ok
 }
 
 func (f *BadMailFrom) judge(s *Session) sqmail.Verdict {
 	from := s.Envelope.ReversePath
 	address, domain := s.unquoted(from), lower(from.Domain)
-	if rule, ok := f.list.Lookup("?" + address); ok {
+	if rule, ok := f.exempt.Lookup("?" + address); ok {
 		return sqmail.Verdict{Rule: rule.Text, File: rule.File, Line: rule.Line, Input: address}
 	}
 	if domain != "" {
-		if rule, ok := f.marked(s, domain); ok {
+		if rule, ok := f.byMarker(s, domain); ok {
 			return refuse(rule, address, badSender, f.text)
 		}
 	}
@@ -86,23 +99,23 @@ func (f *BadMailFrom) judge(s *Session) sqmail.Verdict {
 	return sqmail.Verdict{}
 }
 
-// marked returns the entry with a marker that refuses mail from a domain.
-func (f *BadMailFrom) marked(s *Session, domain string) (Rule, bool) {
+// byMarker returns the entry with a marker that refuses mail from a domain.
+func (f *BadMailFrom) byMarker(s *Session, domain string) (Rule, bool) {
 	host := lower(s.Peer.Name)
-	if rule, ok := f.list.Lookup("@" + domain + "+"); ok && !s.RelayClient() {
+	if rule, ok := f.marked.Lookup("@" + domain + "+"); ok && !s.RelayClient() {
 		return rule, true
 	}
 	if host == "" {
-		return f.list.Lookup("@" + domain + "-")
+		return f.marked.Lookup("@" + domain + "-")
 	}
-	if rule, ok := f.list.Lookup("@" + domain + "="); ok && !within(host, domain) {
+	if rule, ok := f.marked.Lookup("@" + domain + "="); ok && !within(host, domain) {
 		return rule, true
 	}
 	if within(host, domain) || within(domain, host) {
 		return Rule{}, false // they align
 	}
 	for name := host; name != ""; _, name, _ = strings.Cut(name, ".") {
-		if rule, ok := f.list.Lookup("~" + name); ok {
+		if rule, ok := f.hosts.Lookup("~" + name); ok {
 			return rule, true
 		}
 	}

@@ -42,6 +42,9 @@ func (l *List) Lookup(text string) (Rule, bool) {
 	if l == nil {
 		return Rule{}, false
 	}
+	if len(l.rules) == 0 {
+		return Rule{}, false
+	}
 	key := lower(text)
 	if !l.seen.has(key) {
 		return Rule{}, false

@@ -182,6 +182,7 @@ func senderKeys(p *sqmail.Peer) (keys []string) {
 	if addr := p.Remote.Addr(); addr.IsValid() {
 		address = addr.Unmap().WithZone("").String()
 	}
+	keys = make([]string, 0, 16)
 	add := func(key string, needs ...string) {
 		for _, n := range needs {
 			if n == "" {
