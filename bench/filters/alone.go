@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -16,6 +17,9 @@ import (
 func (b *bench) alone(l *lists) error {
 	message := bytes.ReplaceAll(message(b.client.size), []byte("\r\n"), []byte("\n"))
 	all := l.all(false)
+	if err := b.asked(all, message); err != nil {
+		return err
+	}
 	base, err := b.work(&filter.Chain{}, message)
 	if err != nil {
 		return err
@@ -30,6 +34,31 @@ func (b *bench) alone(l *lists) error {
 	}
 	u, err := b.work(all, message)
 	printAlone("all", u, base)
+	return err
+}
+
+// asked prints how often each filter says something of a message, be it that
+// it has nothing to say: all of them are really asked.
+func (b *bench) asked(c *filter.Chain, message []byte) error {
+	from, to := pair(3, b.client.records)
+	steps, err := c.Explain(context.Background(), &filter.Facts{
+		Peer: &sqmail.Peer{Remote: netip.AddrPortFrom(clientAddress(3), 40000), Name: "mail-out-7.client.test", Hello: "client.test"},
+		From: sqmail.PathOf(from), To: []sqmail.Path{sqmail.PathOf(to)}, Message: bytes.NewReader(message),
+	})
+	verdicts := map[string]int{}
+	for _, step := range steps {
+		for _, v := range step.Verdicts {
+			verdicts[v.Filter]++
+			if v.Action >= sqmail.ActionDefer {
+				err = errors.Join(err, v.Err())
+			}
+		}
+	}
+	fmt.Printf("verdicts on a message:")
+	for _, f := range c.Filters {
+		fmt.Printf(" %s %d", f.Name(), verdicts[f.Name()])
+	}
+	fmt.Println()
 	return err
 }
 
