@@ -20,9 +20,11 @@ func newBloom(n int) bloom {
 	return bloom{maphash.MakeSeed(), make([][8]uint64, blocks)}
 }
 
-// bits returns the block of a word, and four bits in it.
-func (b *bloom) bits(word string) (block *[8]uint64, bits [4]uint64) {
-	h := maphash.String(b.seed, word)
+// hash returns what a word is known by.
+func (b *bloom) hash(word string) uint64 { return maphash.String(b.seed, word) }
+
+// bits returns the block of a word's hash, and four bits in it.
+func (b *bloom) bits(h uint64) (block *[8]uint64, bits [4]uint64) {
 	for i := range bits {
 		bits[i] = h & 511
 		h >>= 9
@@ -30,16 +32,16 @@ func (b *bloom) bits(word string) (block *[8]uint64, bits [4]uint64) {
 	return &b.blocks[h&uint64(len(b.blocks)-1)], bits
 }
 
-func (b *bloom) add(word string) {
-	block, bits := b.bits(word)
+func (b *bloom) add(h uint64) {
+	block, bits := b.bits(h)
 	for _, bit := range bits {
 		block[bit/64] |= 1 << (bit % 64)
 	}
 }
 
-// has reports whether a word may have been added.
-func (b *bloom) has(word string) bool {
-	block, bits := b.bits(word)
+// has reports whether a word with a hash may have been added.
+func (b *bloom) has(h uint64) bool {
+	block, bits := b.bits(h)
 	for _, bit := range bits {
 		if block[bit/64]>>(bit%64)&1 == 0 {
 			return false

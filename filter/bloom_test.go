@@ -9,16 +9,16 @@ func TestBloom(t *testing.T) {
 	for _, n := range []int{0, 1, 51, 10_000} {
 		b := newBloom(n)
 		for i := range n {
-			b.add(fmt.Sprint("word ", i))
+			b.add(b.hash(fmt.Sprint("word ", i)))
 		}
 		for i := range n {
-			if !b.has(fmt.Sprint("word ", i)) {
+			if !b.has(b.hash(fmt.Sprint("word ", i))) {
 				t.Fatalf("word %d of %d was forgotten", i, n)
 			}
 		}
 		wrong := 0
 		for i := range 10_000 {
-			if b.has(fmt.Sprint("other ", i)) {
+			if b.has(b.hash(fmt.Sprint("other ", i))) {
 				wrong++
 			}
 		}

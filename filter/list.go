@@ -11,21 +11,35 @@ type Rule struct {
 // empty. It does not change, and may be used concurrently.
 type List struct {
 	rules []Rule
-	exact map[string]int32 // by text in lower case, the first of equals
+	exact map[uint64]int32 // by the hash of the text in lower case, the first of equals
+	clash map[string]int32 // by that text, where another one has the same hash
 	seen  bloom            // of the keys of exact: nearly all look-ups find nothing
 }
 
 // NewList returns a list of rules, which it keeps.
 func NewList(rules []Rule) *List {
-	l := &List{rules: rules, exact: make(map[string]int32, len(rules)), seen: newBloom(len(rules))}
+	l := &List{rules: rules, exact: make(map[uint64]int32, len(rules)), seen: newBloom(len(rules))}
 	for i, r := range rules {
-		key := lower(r.Text)
-		if _, known := l.exact[key]; !known {
-			l.exact[key] = int32(i)
-			l.seen.add(key)
-		}
+		l.add(lower(r.Text), int32(i))
 	}
 	return l
+}
+
+// add enters a rule. Maps of numbers, unlike those of texts, cost the garbage
+// collector nothing.
+func (l *List) add(key string, i int32) {
+	h := l.seen.hash(key)
+	if other, known := l.exact[h]; !known {
+		l.exact[h] = i
+		l.seen.add(h)
+	} else if lower(l.rules[other].Text) != key {
+		if l.clash == nil {
+			l.clash = make(map[string]int32)
+		}
+		if _, known := l.clash[key]; !known {
+			l.clash[key] = i
+		}
+	}
 }
 
 // ListOf returns a list of rules that stand in no file.
@@ -46,10 +60,14 @@ func (l *List) Lookup(text string) (Rule, bool) {
 		return Rule{}, false
 	}
 	key := lower(text)
-	if !l.seen.has(key) {
+	h := l.seen.hash(key)
+	if !l.seen.has(h) {
 		return Rule{}, false
 	}
-	i, ok := l.exact[key]
+	i, ok := l.exact[h]
+	if ok && lower(l.rules[i].Text) != key {
+		i, ok = l.clash[key]
+	}
 	if !ok {
 		return Rule{}, false
 	}
