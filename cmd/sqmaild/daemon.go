@@ -142,7 +142,7 @@ func (d *daemon) openQueue(c *control.Config) error {
 		}
 	}
 	var err error
-	if d.store, err = segstore.Open(queueDir(d.home), &segstore.Options{Logger: d.log}); err != nil {
+	if d.store, err = segstore.Open(queueDir(d.home), &segstore.Options{Logger: d.log, Watch: true}); err != nil {
 		return fmt.Errorf("queue: %w", err)
 	}
 	removeScans(d.home) // the store's lock is ours: nobody uses them

@@ -69,8 +69,8 @@ func (d *drop) stop() {
 	d.done.Wait()
 }
 
-// run looks at the directory when the kernel tells of a new file there, and
-// every few seconds in any case.
+// run looks at the directory when the kernel tells of a new file there and
+// every few seconds in any case, or else every second.
 func (d *drop) run(ctx context.Context) {
 	changed := make(chan struct{}, 1)
 	over, stop, poll := d.watch(changed)
@@ -98,7 +98,7 @@ func (d *drop) run(ctx context.Context) {
 // watch has changed told of new files, until over is closed or stop called.
 // It says how often to look nevertheless.
 func (d *drop) watch(changed chan<- struct{}) (over <-chan struct{}, stop func(), poll time.Duration) {
-	if _, real := d.s.fs.(spoolfs.Disk); real {
+	if _, real := d.s.fs.(spoolfs.Disk); real && d.s.opt.Watch {
 		over, stop, err := watchDir(&d.done, d.s.dropDir(), changed)
 		if err == nil {
 			return over, stop, dropCheck

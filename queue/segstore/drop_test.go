@@ -48,7 +48,7 @@ func TestSubmitWhileNobodyHasTheStoreOpen(t *testing.T) {
 // told to.
 func TestSubmissionIsTakenInAtOnce(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "queue")
-	s := open(t, dir, nil)
+	s := open(t, dir, &segstore.Options{Watch: true})
 	defer s.Close()
 	for i := range 3 {
 		if err := segstore.Submit(ctx, dir, queue.Submission{Envelope: dropEnvelope(fmt.Sprint(i))}, strings.NewReader("x\n")); err != nil {

@@ -33,7 +33,7 @@ func opened(t *testing.T, dir string, o *segstore.Options) *segstore.Store {
 }
 
 func TestContract(t *testing.T) {
-	queuetest.Run(t, func(t *testing.T) queue.Store { return opened(t, t.TempDir(), &segstore.Options{NoDrop: true}) })
+	queuetest.Run(t, func(t *testing.T) queue.Store { return opened(t, t.TempDir(), nil) })
 }
 
 func TestContractWithSmallSegments(t *testing.T) {
@@ -43,7 +43,7 @@ func TestContractWithSmallSegments(t *testing.T) {
 func TestDurability(t *testing.T) {
 	queuetest.RunDurable(t, func(t *testing.T) func() queue.Store {
 		dir := t.TempDir()
-		return func() queue.Store { return opened(t, dir, &segstore.Options{NoDrop: true}) }
+		return func() queue.Store { return opened(t, dir, nil) }
 	})
 }
 

@@ -26,10 +26,14 @@ type Options struct {
 	// beyond it they are written to files at once. 0: 32 MiB.
 	Memory int64
 
-	// NoDrop leaves the drop directory alone (see [Submit]). In a bubble of
-	// testing/synctest it must be set, or time stands still: the Store waits
-	// for the kernel's word of new files.
+	// NoDrop leaves the drop directory alone (see [Submit]).
 	NoDrop bool
+
+	// Watch has the kernel tell of new files in the drop directory, so that
+	// they are taken in at once (Linux; elsewhere it changes nothing). Without
+	// it the Store looks once a second. In a bubble of testing/synctest it
+	// must not be set: a goroutine that waits for the kernel stops time.
+	Watch bool
 
 	fs          spoolfs.FS // nil: the disk
 	segmentSize int64      // 0: 8 MiB

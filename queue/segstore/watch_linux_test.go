@@ -69,10 +69,10 @@ func TestStoresLeaveNoWatchesBehind(t *testing.T) {
 		}
 		return len(open)
 	}
-	open(t, dir, nil).Close()
+	open(t, dir, &segstore.Options{Watch: true}).Close()
 	before := files()
 	for range 20 {
-		open(t, dir, nil).Close()
+		open(t, dir, &segstore.Options{Watch: true}).Close()
 	}
 	if n := files(); n > before+5 {
 		t.Errorf("%d open files, then %d", before, n)
