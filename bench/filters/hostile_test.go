@@ -54,7 +54,7 @@ func TestHostileMessagesAreRefused(t *testing.T) {
 			if used.CPU.Seconds() > 1 {
 				t.Errorf("%v of CPU", used.CPU)
 			}
-			if used.Bytes > 4<<20 {
+			if used.Bytes > 4<<20 && !underRace {
 				t.Errorf("%d octets allocated", used.Bytes)
 			}
 		})
@@ -76,7 +76,7 @@ func TestBodyFiltersStream(t *testing.T) {
 	}
 	// All that was ever allocated, in use or not: timers of the connection in
 	// memory, about 1 KB for each 32 KB of the message.
-	if allocated[1] > allocated[0]+8<<20 {
+	if allocated[1] > allocated[0]+8<<20 && !underRace {
 		t.Errorf("%d octets for 1 MB, %d for 100 MB", allocated[0], allocated[1])
 	}
 }
