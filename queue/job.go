@@ -67,8 +67,7 @@ func (q *Queue) begin(lease Lease, free func()) {
 		return
 	}
 	defer j.guard()
-	j.waiter = q.shaper.begin(j.entry.ID, j.ready)
-	j.waiter.account = q.accountOf(&j.entry.Envelope)
+	j.waiter = q.shaper.begin(j.entry.ID, q.accountOf(&j.entry.Envelope), j.ready)
 	j.expiry = q.expiry(j.entry)
 	if t != nil {
 		j.troubled, j.fresh, j.reported = true, t.attempts, t.reported
