@@ -67,7 +67,10 @@ func (q *Queue) begin(lease Lease, free func()) {
 		return
 	}
 	defer j.guard()
-	j.waiter = q.shaper.begin(j.entry.ID, q.accountOf(&j.entry.Envelope), j.ready)
+	j.waiter = q.shaper.begin(j.entry.ID, j.ready)
+	if !j.waiter.listed {
+		j.waiter.account = q.accountOf(&j.entry.Envelope)
+	}
 	j.expiry = q.expiry(j.entry)
 	if t != nil {
 		j.troubled, j.fresh, j.reported = true, t.attempts, t.reported

@@ -72,7 +72,10 @@ func (m *model) place(label string) place {
 
 // lease is what a job does first with a message.
 func (m *model) lease(id ID, p place) {
-	w := m.s.begin(id, fmt.Sprint(id%3), make(chan struct{}, 1))
+	w := m.s.begin(id, make(chan struct{}, 1))
+	if !w.listed {
+		w.account = fmt.Sprint(id % 3)
+	}
 	if sl := m.s.acquire(w, p, id%2 == 0, id%3 == 0); sl != nil {
 		m.slots[w] = sl
 		sl.hear()

@@ -6,7 +6,7 @@ import "time"
 // true, and ready is told of slots; else it is parked under key.
 type waiter struct {
 	id      ID
-	account string // as it was when it first stood in a line
+	account string // set before it is listed
 
 	// The holder of the lease alone uses these.
 	key       string
@@ -29,12 +29,12 @@ func (w *waiter) leave(d *destination) {
 
 // begin returns the waiter of a message that has just been leased. It tells
 // ready of slots.
-func (s *shaper) begin(id ID, account string, ready chan struct{}) *waiter {
+func (s *shaper) begin(id ID, ready chan struct{}) *waiter {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w := s.waiters[id]
 	if w == nil {
-		return &waiter{id: id, account: account, held: true, ready: ready}
+		return &waiter{id: id, held: true, ready: ready}
 	}
 	delete(s.coming, w)
 	w.held, w.refusedBy, w.ready = true, nil, ready
