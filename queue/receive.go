@@ -35,16 +35,21 @@ func (q *Queue) Receive(ctx context.Context, env *sqmail.Envelope, body io.Reade
 	if err != nil {
 		return sqmail.Receipt{}, err
 	}
-	q.init()
 	now := time.Now()
-	q.commits.begin(q.shaper, now)
-	id, err := draft.Commit(ctx, Submission{Envelope: env, Arrived: now})
-	q.commits.end()
+	id, err := q.commit(ctx, draft, Submission{Envelope: env, Arrived: now})
 	if err != nil {
 		return sqmail.Receipt{}, storeError("commit", err)
 	}
 	q.logNew(id, env, size+int64(len(env.Header)))
 	return sqmail.Receipt{ID: id.String(), Time: now}, nil
+}
+
+// commit counts the commit while it runs, also if the Store panics.
+func (q *Queue) commit(ctx context.Context, draft Draft, s Submission) (ID, error) {
+	q.init()
+	q.commits.begin(q.shaper, s.Arrived)
+	defer q.commits.end()
+	return draft.Commit(ctx, s)
 }
 
 // Buffers that bodies are copied with. A client that sends in small pieces, as
