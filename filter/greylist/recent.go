@@ -13,7 +13,7 @@ import (
 // not kept.
 type recent struct {
 	seed   maphash.Seed
-	writes atomic.Uint64 // counts the transactions that have changed something
+	writes atomic.Uint64 // counts the beginnings and ends of changes: odd within one
 	locks  [64]sync.Mutex
 	places []place
 }
@@ -54,10 +54,10 @@ func (r *recent) get(key string) (record [recordSize]byte, found bool) {
 	return p.record, true
 }
 
-// put keeps what was read from the file when there had been so many writes. If
-// there has been one since, it may be old.
+// put keeps what was read from the file, if no transaction that changes something
+// has run since writes was loaded: what was read may be old then.
 func (r *recent) put(key string, record [recordSize]byte, writes uint64) {
-	if len(key) != keySize {
+	if len(key) != keySize || writes%2 != 0 {
 		return
 	}
 	p, lock := r.at(key)
@@ -70,20 +70,26 @@ func (r *recent) put(key string, record [recordSize]byte, writes uint64) {
 	copy(p.key[:], key)
 }
 
-// forget forgets keys that a transaction has changed. From when the file has
-// the change until this, a look may still find what was before; whoever made
-// the change does not know yet that it is made.
-func (r *recent) forget(keys ...[]byte) {
+// change calls f, a transaction that changes the records of keys. While it runs
+// they are not here, and nothing is put here, so that whoever has found in the
+// file what f wrote never finds here what was before. One change at a time.
+func (r *recent) change(keys [][]byte, f func() error) error {
 	r.writes.Add(1)
+	defer r.writes.Add(1)
 	for _, key := range keys {
-		if len(key) != keySize {
-			continue
-		}
-		p, lock := r.at(string(key))
-		lock.Lock()
-		if string(p.key[:]) == string(key) {
-			*p = place{}
-		}
-		lock.Unlock()
+		r.forget(key)
+	}
+	return f()
+}
+
+func (r *recent) forget(key []byte) {
+	if len(key) != keySize {
+		return
+	}
+	p, lock := r.at(string(key))
+	lock.Lock()
+	defer lock.Unlock()
+	if string(p.key[:]) == string(key) {
+		*p = place{}
 	}
 }

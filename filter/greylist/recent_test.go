@@ -11,8 +11,8 @@ import (
 	"github.com/sqmail/sqmail/filter"
 )
 
-// TestRecordsInMemoryAreThoseOfTheFile: whoever has been told that a record is
-// written finds it, and none before it, however many look at the same time.
+// TestRecordsInMemoryAreThoseOfTheFile: whoever has written or seen a record
+// finds it, and none before it, however many look at the same time.
 func TestRecordsInMemoryAreThoseOfTheFile(t *testing.T) {
 	store := open(t, filepath.Join(t.TempDir(), "db"), 0)
 	defer store.Close()

@@ -246,31 +246,41 @@ func (s *Store) batch(first *update) {
 	if len(batch) == 0 {
 		return
 	}
+	keys := make([][]byte, len(batch))
+	for i, u := range batch {
+		keys[i] = u.key
+	}
 	results := make([]error, len(batch))
 	var added int64
-	err := s.guard(func() error {
-		return s.db.Update(func(tx *bbolt.Tx) error {
-			added = 0
-			for i, u := range batch {
-				n, err := s.apply(tx.Bucket(bucket), u, added)
-				if err != nil && !errors.Is(err, ErrFull) {
-					return err
-				}
-				added, results[i] = added+n, err
+	err := s.change(keys, func(b *bbolt.Bucket) error {
+		added = 0
+		for i, u := range batch {
+			n, err := s.apply(b, u, added)
+			if err != nil && !errors.Is(err, ErrFull) {
+				return err
 			}
-			return nil
-		})
+			added, results[i] = added+n, err
+		}
+		return nil
 	})
 	if err == nil {
 		s.count.Add(added)
 	}
 	for i, u := range batch {
-		s.recent.forget(u.key) // also when it failed: who knows
 		if err != nil {
 			results[i] = err
 		}
 		u.done <- results[i]
 	}
+}
+
+// change runs f in a transaction, which changes the records of keys.
+func (s *Store) change(keys [][]byte, f func(*bbolt.Bucket) error) error {
+	return s.recent.change(keys, func() error {
+		return s.guard(func() error {
+			return s.db.Update(func(tx *bbolt.Tx) error { return f(tx.Bucket(bucket)) })
+		})
+	})
 }
 
 // apply makes one update, and returns how many records it adds to those that
@@ -314,17 +324,14 @@ func (s *Store) sweep(now time.Time) {
 	if err != nil || len(expired) == 0 {
 		return
 	}
-	err = s.guard(func() error {
-		return s.db.Update(func(tx *bbolt.Tx) error {
-			for _, k := range expired {
-				if err := tx.Bucket(bucket).Delete(k); err != nil {
-					return err
-				}
+	err = s.change(expired, func(b *bbolt.Bucket) error {
+		for _, k := range expired {
+			if err := b.Delete(k); err != nil {
+				return err
 			}
-			return nil
-		})
+		}
+		return nil
 	})
-	s.recent.forget(expired...)
 	if err == nil {
 		s.count.Add(-int64(len(expired)))
 	}
