@@ -46,9 +46,11 @@ type Bounces struct {
 	// Receiver gets the reports, instead of the Queue's Store. If the process
 	// dies between its success and the removal of the message there is a
 	// second report; in the Store that cannot happen. What it rejects goes to
-	// the Store.
+	// the Store. Its ctx ends after two minutes; an error is tried again.
 	Receiver sqmail.Receiver
 }
+
+const reportTimeout = 2 * time.Minute // less than a lease lasts
 
 // Format is the format of reports of failure.
 type Format uint8
@@ -179,7 +181,9 @@ func (r *report) add(j *job, i int) {
 // routing returns how a recipient is reached and displayed now.
 func (q *Queue) routing(env *sqmail.Envelope, i int) sqmail.Routing {
 	to := env.Recipients[i].Path
-	routing, err := q.route(context.Background(), env, to)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	routing, err := q.route(ctx, env, to)
 	if err != nil {
 		return sqmail.Routing{Deliver: to, Display: to}
 	}
@@ -248,8 +252,10 @@ func (q *Queue) pass(r *report) (id string, err error) {
 	if q.Bounces.Receiver == nil {
 		return "", errToStore
 	}
+	ctx, cancel := context.WithTimeout(q.life.attempts, reportTimeout)
+	defer cancel()
 	defer q.recoverTo(&err, "receiver of bounces")
-	receipt, err := q.Bounces.Receiver.Receive(context.Background(), r.envelope(), r.reader())
+	receipt, err := q.Bounces.Receiver.Receive(ctx, r.envelope(), r.reader())
 	if sqmail.ClassOf(err) == sqmail.Rejection {
 		return "", errToStore
 	}

@@ -35,7 +35,8 @@ func (f DelivererFunc) Deliver(ctx context.Context, m *sqmail.Message) ([]sqmail
 //
 // A rejection fails the recipient; every other error defers it. Route is
 // called often and concurrently: it decides by tables, and does not look
-// anything up on the network.
+// anything up on the network. One that takes longer than a second is logged,
+// and its ctx ends; other messages do not wait for it any more then.
 type Router interface {
 	Route(ctx context.Context, env *sqmail.Envelope, to sqmail.Path) (sqmail.Routing, error)
 }

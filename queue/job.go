@@ -57,7 +57,8 @@ type recipient struct {
 }
 
 // begin starts the work on a message that has been leased.
-func (q *Queue) begin(lease Lease, free func()) {
+// Routers are asked under the context routing.
+func (q *Queue) begin(routing context.Context, lease Lease, free func()) {
 	now := time.Now()
 	j := &job{q: q, lease: lease, entry: lease.Entry(), free: free, ready: make(chan struct{}, 1), extendAt: now.Add(extendAfter)}
 	t, again := q.enter(j)
@@ -76,7 +77,7 @@ func (q *Queue) begin(lease Lease, free func()) {
 		j.troubled, j.fresh, j.reported = true, t.attempts, t.reported
 	}
 	j.load()
-	j.start(now)
+	j.start(routing, now)
 	q.shaper.forgo(j.waiter, func(p place) bool { return j.wants[p] != nil })
 	if len(j.running) == 0 && len(j.wants) > 0 && len(j.fresh) == 0 && !j.asksDelay && len(j.stillOwed()) == 0 && !j.linger() {
 		j.park(now) // that is no work for a goroutine
@@ -177,7 +178,7 @@ func (j *job) run() {
 		}
 		now := time.Now()
 		j.watch(now)
-		j.start(now)
+		j.startLater(now)
 		if len(j.running) > 0 || j.linger() {
 			j.checkpoint()
 		}

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"context"
 	"slices"
 	"time"
 
@@ -24,15 +25,15 @@ type want struct {
 
 // start starts the attempts that are due and get a slot. What is due and gets
 // none waits, unless the message's time is up.
-func (j *job) start(now time.Time) {
+func (j *job) start(ctx context.Context, now time.Time) {
 	if j.lost || j.q.life.stopped() {
 		return
 	}
 	j.removeAsked(now)
 	j.resume(now)
 	last := !now.Before(j.expiry)
-	if !j.idle.IsZero() && (last || !j.idle.After(now)) {
-		j.collect(now, last)
+	if j.due(now) {
+		j.collect(ctx, now, last)
 		j.launch(now)
 	}
 	if last {
@@ -40,8 +41,24 @@ func (j *job) start(now time.Time) {
 	}
 }
 
+// startLater is start while other attempts of the message are running.
+func (j *job) startLater(now time.Time) {
+	ctx := j.q.life.attempts
+	if j.due(now) {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, patience, errSlowRouter)
+		defer cancel()
+	}
+	j.start(ctx, now)
+}
+
+// due says whether a recipient that is neither running nor waiting is due.
+func (j *job) due(now time.Time) bool {
+	return !j.idle.IsZero() && !now.Before(earliest(j.idle, j.expiry))
+}
+
 // collect routes the recipients that are due, and puts them into groups.
-func (j *job) collect(now time.Time, last bool) {
+func (j *job) collect(ctx context.Context, now time.Time, last bool) {
 	env := &j.entry.Envelope
 	j.idle = time.Time{}
 	for i := range j.recipients {
@@ -53,7 +70,7 @@ func (j *job) collect(now time.Time, last bool) {
 			j.rest(r)
 			continue
 		}
-		routing, err := j.q.route(j.q.life.attempts, env, env.Recipients[i].Path)
+		routing, err := j.q.route(ctx, env, env.Recipients[i].Path)
 		if err != nil {
 			j.q.logRouting(j.entry, i, err)
 			reply := sqmail.ReplyFor(err)

@@ -24,10 +24,7 @@ type life struct {
 	jobs     sync.WaitGroup
 }
 
-const (
-	maxLeases = 1024             // held at a time, besides those whose attempts run
-	drainTime = 30 * time.Second // for running attempts, if nobody calls Shutdown
-)
+const drainTime = 30 * time.Second // for running attempts, if nobody calls Shutdown
 
 var errStopped = errors.New("queue: shutting down")
 
@@ -105,35 +102,6 @@ func (q *Queue) Run(ctx context.Context) error {
 	return err
 }
 
-// dispatch leases what is due and starts work on it.
-func (q *Queue) dispatch(ctx context.Context) error {
-	tokens := make(chan struct{}, maxLeases+q.shaper.places())
-	var leasing brake
-	for {
-		select {
-		case tokens <- struct{}{}:
-		case <-ctx.Done():
-		}
-		if q.brake.wait(ctx) != nil || leasing.wait(ctx) != nil {
-			break
-		}
-		lease, err := q.Store.Lease(ctx, leaseTime)
-		switch {
-		case err == nil:
-			leasing.free()
-			q.begin(lease, func() { <-tokens })
-			continue
-		case errors.Is(err, ErrClosed):
-			return err
-		case ctx.Err() == nil:
-			q.logTrouble("trouble leasing", 0, err)
-			leasing.hit()
-		}
-		<-tokens
-	}
-	return nil
-}
-
 // drain waits for the jobs, which go on until their attempts have ended.
 func (q *Queue) drain() {
 	done := make(chan struct{})
@@ -185,48 +153,6 @@ func (q *Queue) Shutdown(ctx context.Context) error {
 	case <-t.C:
 	}
 	return ctx.Err()
-}
-
-// brake makes the Queue wait while its Store fails: a second first, then
-// twice as long each time, up to a minute.
-type brake struct {
-	mu    sync.Mutex
-	pause time.Duration
-	until time.Time
-}
-
-func (b *brake) hit() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	now := time.Now()
-	if now.Before(b.until) {
-		return // it is known already
-	}
-	b.pause = min(max(2*b.pause, time.Second), time.Minute)
-	b.until = now.Add(b.pause)
-}
-
-func (b *brake) free() {
-	b.mu.Lock()
-	b.pause = 0
-	b.mu.Unlock()
-}
-
-func (b *brake) wait(ctx context.Context) error {
-	b.mu.Lock()
-	d := time.Until(b.until)
-	b.mu.Unlock()
-	if d <= 0 {
-		return ctx.Err()
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // recoverTo makes an error of a panic in somebody else's code.
