@@ -52,8 +52,8 @@ func (q *Queue) commit(ctx context.Context, draft Draft, s Submission) (ID, erro
 	return draft.Commit(ctx, s)
 }
 
-// Buffers that bodies are copied with. A client that sends in small pieces, as
-// slow ones do, holds a small one while it is waited for.
+// Buffers that bodies are copied with. A client is waited for with a small one,
+// however much it has sent before: thousands may keep us waiting.
 var (
 	smallBuffers = sync.Pool{New: func() any { return new([4 << 10]byte) }}
 	buffers      = sync.Pool{New: func() any { return new([32 << 10]byte) }}
@@ -62,12 +62,13 @@ var (
 // write copies the body, and tells its errors from the store's.
 func write(draft Draft, body io.Reader) (size int64, err error) {
 	for err == nil {
-		var n int64
-		if n, err = writeSlow(draft, body); err == nil {
-			size += n
-			n, err = writeFast(draft, body)
+		var n int
+		n, err = writeSmall(draft, body)
+		size += int64(n)
+		if err == nil && n > smallMuch { // the rest of it is there
+			n, err = writeLarge(draft, body)
+			size += int64(n)
 		}
-		size += n
 	}
 	if err == io.EOF {
 		err = nil
@@ -75,24 +76,19 @@ func write(draft Draft, body io.Reader) (size int64, err error) {
 	return size, err
 }
 
-// writeSlow copies until there is much at a time, writeFast until there is
-// little. The error is never nil at the end of the body.
-func writeSlow(draft Draft, body io.Reader) (size int64, err error) {
+// smallMuch is how much of a small buffer is filled if there is more to come.
+const smallMuch = 2 << 10
+
+func writeSmall(draft Draft, body io.Reader) (int, error) {
 	buf := smallBuffers.Get().(*[4 << 10]byte)
 	defer smallBuffers.Put(buf)
-	for n := 0; err == nil && n <= len(buf)/2; size += int64(n) {
-		n, err = writeOnce(draft, body, buf[:])
-	}
-	return size, err
+	return writeOnce(draft, body, buf[:])
 }
 
-func writeFast(draft Draft, body io.Reader) (size int64, err error) {
+func writeLarge(draft Draft, body io.Reader) (int, error) {
 	buf := buffers.Get().(*[32 << 10]byte)
 	defer buffers.Put(buf)
-	for n := len(buf); err == nil && n >= len(buf)/2; size += int64(n) {
-		n, err = writeOnce(draft, body, buf[:])
-	}
-	return size, err
+	return writeOnce(draft, body, buf[:])
 }
 
 func writeOnce(draft Draft, body io.Reader, buf []byte) (n int, err error) {
