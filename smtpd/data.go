@@ -44,7 +44,11 @@ func (s *session) beforeMessage() sqmail.Reply {
 
 // checkData asks the Policy about the whole envelope.
 func (s *session) checkData() error {
-	s.tx.accepted = len(s.tx.env.Recipients)
+	if s.set.lmtp {
+		for _, to := range s.tx.env.Recipients {
+			s.tx.accepted = append(s.tx.accepted, to.Path)
+		}
+	}
 	s.peer.Trace.Begin(sqmail.StageData, "")
 	if s.policy.data == nil {
 		s.peer.Trace.End(sqmail.Reply{})
@@ -151,7 +155,7 @@ func (s *session) handOver(env *sqmail.Envelope, b *body) (receipt sqmail.Receip
 		return receipt, each, err
 	}
 	s.tx.bodyError = true
-	if err == nil && slices.Contains(each, nil) {
+	if err == nil && (each == nil || slices.Contains(each, nil)) {
 		s.event(slog.LevelError, "receiver took a message that is refused", slog.String("id", clean(receipt.ID)))
 	}
 	return receipt, nil, verdict
@@ -218,7 +222,7 @@ func (s *session) messageLost(env *sqmail.Envelope, b *body) {
 // the Policy has added since.
 func (s *session) replies(b *body) int {
 	if s.set.lmtp && b.src.final() {
-		return s.tx.accepted
+		return len(s.tx.accepted)
 	}
 	return 1
 }
@@ -232,10 +236,12 @@ func (s *session) settled(env *sqmail.Envelope, b *body, receipt sqmail.Receipt,
 		s.event(slog.LevelInfo, "message accepted", s.envelopeAttrs(env, slog.String("id", clean(receipt.ID)), slog.Int64("size", b.size))...)
 	}
 	r := taken(receipt)
+	told := s.tx.outcomes(each)
 	for i := range s.replies(b) {
-		if i < len(each) && each[i] != nil {
-			s.bodyPassed(env.Recipients[i].Path.String())
-			s.refuse("message", each[i], pathAttr("from", env.ReversePath), pathAttr("to", env.Recipients[i].Path))
+		if i < len(told) && told[i] != nil {
+			to := s.tx.accepted[i]
+			s.bodyPassed(to.String())
+			s.refuse("message", told[i], pathAttr("from", env.ReversePath), pathAttr("to", to))
 			continue
 		}
 		s.say(r)

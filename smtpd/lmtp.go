@@ -3,6 +3,7 @@ package smtpd
 import (
 	"context"
 	"io"
+	"slices"
 
 	"github.com/sqmail/sqmail"
 )
@@ -22,6 +23,29 @@ type LMTPReceiver interface {
 	// outcome must not be called by several goroutines at a time, nor after
 	// ReceiveEach has returned. Told twice, the error counts.
 	ReceiveEach(ctx context.Context, env *sqmail.Envelope, body io.Reader, outcome func(i int, err error)) (sqmail.Receipt, error)
+}
+
+// outcomes are those of the recipients to whom LMTP has a reply. If the Policy
+// has changed these since they were accepted, nobody knows whose an outcome is:
+// one failure is everybody's then, for the client would drop what it takes for
+// delivered.
+func (tx *transaction) outcomes(each []error) []error {
+	failed := slices.IndexFunc(each, func(err error) bool { return err != nil })
+	if failed < 0 || tx.inPlace() {
+		return each
+	}
+	return slices.Repeat([]error{each[failed]}, len(tx.accepted))
+}
+
+// inPlace reports whether the recipients are those that were accepted, maybe
+// with others behind them.
+func (tx *transaction) inPlace() bool {
+	for i, path := range tx.accepted {
+		if i >= len(tx.env.Recipients) || tx.env.Recipients[i].Path != path {
+			return false
+		}
+	}
+	return true
 }
 
 // receiveEach calls r, and returns the outcome of each recipient.

@@ -24,9 +24,9 @@ type transaction struct {
 	told      int           // verdicts of env that the story has
 	bodyError bool          // the message was refused before it was the Receiver's
 
-	// accepted counts the recipients that were accepted when the message began:
-	// LMTP has a reply for each of these, whatever the Policy makes of them.
-	accepted int
+	// accepted are the recipients when the message began. LMTP has a reply for
+	// each of these, whatever the Policy makes of them.
+	accepted []sqmail.Path
 
 	// few is where env.Recipients begins, for it is mostly short.
 	few [2]sqmail.Recipient

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -133,6 +134,29 @@ func TestNoOtherEndOfMessage(t *testing.T) {
 			if bare == smtpd.RefuseBareLF && strings.ContainsAny(strings.ReplaceAll(ending, "\r\n", ""), "\r\n") != strings.HasPrefix(reply, "550") {
 				t.Errorf("%q: %s", ending, reply)
 			}
+		}
+	}
+}
+
+// TestReceiverThatTakesTheRefusedIsTold: the log has who takes what the client
+// hears to be refused, and will send again.
+func TestReceiverThatTakesTheRefusedIsTold(t *testing.T) {
+	for _, lmtp := range []bool{false, true} {
+		var out lockedBuffer
+		server := smtpdtest.NewServer(t, carelessReceiver, func(s *smtpd.Server) {
+			s.LMTP, s.Log = lmtp, slog.New(rawHandler{out: &out})
+		})
+		c := server.Dial(t)
+		c.Do(map[bool]string{false: "EHLO c", true: "LHLO c"}[lmtp], 250)
+		c.Do("MAIL FROM:<a@example.org>", 250)
+		c.Do("RCPT TO:<b@example.test>", 250)
+		c.Do("DATA", 354)
+		c.Send("text\n")
+		c.Expect(550)
+		c.ExpectEnd()
+		server.Close()
+		if n := strings.Count(out.b.String(), "receiver took a message that is refused"); n != 1 {
+			t.Errorf("LMTP %v: told %d times:\n%s", lmtp, n, out.b.String())
 		}
 	}
 }

@@ -1,0 +1,75 @@
+package smtpd_test
+
+import (
+	"context"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/sqmail/sqmail"
+	"github.com/sqmail/sqmail/smtpd"
+	"github.com/sqmail/sqmail/smtpd/smtpdtest"
+)
+
+// mailboxes is an LMTPReceiver for whom recipients are full whose local-part
+// says so.
+type mailboxes struct{ smtpdtest.Recorder }
+
+func (m *mailboxes) ReceiveEach(ctx context.Context, env *sqmail.Envelope, body io.Reader, outcome func(int, error)) (sqmail.Receipt, error) {
+	for i, to := range env.Recipients {
+		if strings.HasPrefix(to.Path.Local, "full") {
+			outcome(i, reject(552, "mailbox full"))
+		}
+	}
+	return m.Receive(ctx, env, body)
+}
+
+// dropsFirst is a Policy that takes the first of several recipients out of the
+// envelope, and adds one if there is one only.
+type dropsFirst struct{}
+
+func (dropsFirst) CheckRecipient(context.Context, *sqmail.Peer, *sqmail.Envelope, *sqmail.Recipient) error {
+	return nil
+}
+
+func (dropsFirst) CheckData(_ context.Context, _ *sqmail.Peer, env *sqmail.Envelope) error {
+	if len(env.Recipients) > 1 {
+		env.Recipients = env.Recipients[1:]
+	} else {
+		env.Recipients = append(env.Recipients, sqmail.Recipient{Path: sqmail.PathOf("full-copy@example.test")})
+	}
+	return nil
+}
+
+// TestEachRecipientHearsItsOwn: and nobody hears 250 for another.
+func TestEachRecipientHearsItsOwn(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		policy smtpd.Policy
+		to     string
+		want   string // codes
+	}{
+		{"as accepted", smtpd.AcceptAll, "b full-c d", "250 552 250"},
+		{"all", smtpd.AcceptAll, "full-b full-c", "552 552"},
+		{"one taken out, nothing failed", dropsFirst{}, "b c", "250 250"},
+		{"one taken out, another failed", dropsFirst{}, "b full-c d", "552 552 552"},
+		{"one added, which failed", dropsFirst{}, "b", "250"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			server := smtpdtest.NewServer(t, &mailboxes{}, func(s *smtpd.Server) { s.LMTP, s.Policy = true, test.policy })
+			c := server.Dial(t)
+			c.Do("LHLO c", 250)
+			c.Do("MAIL FROM:<a@example.org>", 250)
+			for to := range strings.FieldsSeq(test.to) {
+				c.Do("RCPT TO:<"+to+"@example.test>", 250)
+			}
+			c.Do("DATA", 354)
+			c.Send("text\r\n.\r\nNOOP\r\n")
+			for code := range strings.FieldsSeq(test.want + " 250") {
+				if reply := c.Reply(); !strings.HasPrefix(reply, code) {
+					t.Errorf("%q, want %s", reply, code)
+				}
+			}
+		})
+	}
+}
