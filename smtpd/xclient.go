@@ -21,7 +21,8 @@ const mechanismXClient = "xclient"
 func (s *session) xclient(arg string) {
 	switch {
 	case !s.trusted:
-		s.decline("SNDR::XCLIENT", replyXClient)
+		s.event(slog.LevelInfo, "refused", slog.String("condition", "SNDR::XCLIENT"), slog.String("reply", replyXClient.String()))
+		s.bad(replyXClient)
 		return
 	case s.refuseForTLS():
 		return
