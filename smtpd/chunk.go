@@ -41,14 +41,17 @@ func (s *session) bdat(arg string) {
 	s.receive(c)
 }
 
+// isChunk reports whether a line is a BDAT, whatever stands behind the verb.
+func isChunk(line []byte) bool {
+	_, found := cutPrefixFold(string(line[:min(len(line), 4)]), "BDAT")
+	return found && (len(line) == 4 || !isAlphanumeric(line[4]))
+}
+
 // parseChunk parses "chunk-size [SP LAST]" (RFC 3030, 2).
 func parseChunk(arg string) (size int64, last, ok bool) {
 	number, word, found := strings.Cut(arg, " ")
 	n, err := strconv.ParseUint(number, 10, 63)
-	if err != nil || number[0] == '+' {
-		return 0, false, false
-	}
-	if found && !equalFold(word, "LAST") {
+	if err != nil || found && !equalFold(word, "LAST") {
 		return 0, false, false
 	}
 	return int64(n), found, true
@@ -120,18 +123,11 @@ func (c *chunkSource) next() error {
 	for {
 		line, err := s.conn.ReadLine(maxCommandLine)
 		if err != nil {
-			if r := s.lineError(err); r.Code != 0 {
-				s.bad(r)
-			}
-			if s.closing {
-				return errAborted
-			}
-			continue
+			s.lineError(err)
+			return errAborted
 		}
 		name, arg := splitCommand(line)
-		var verb [maxVerb]byte
-		switch string(upper(&verb, name)) {
-		case "BDAT":
+		if isChunk(line) {
 			size, last, ok := parseChunk(string(arg))
 			if !ok {
 				s.sayLast(replyArgument)
@@ -140,6 +136,9 @@ func (c *chunkSource) next() error {
 			c.last = last
 			s.conn.BeginBody()
 			return c.r.Next(size, last)
+		}
+		var verb [maxVerb]byte
+		switch string(upper(&verb, name)) {
 		case "RSET", "HELO", "EHLO", "LHLO", "QUIT":
 			s.pending = line
 			return errAborted

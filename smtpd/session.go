@@ -52,11 +52,11 @@ func (s *session) run() {
 	}
 	for !s.closing {
 		line, err := s.nextCommand()
-		if err == nil {
-			s.dispatch(line)
-		} else if r := s.lineError(err); r.Code != 0 {
-			s.bad(r)
+		if err != nil {
+			s.lineError(err)
+			return
 		}
+		s.dispatch(line)
 	}
 }
 
@@ -91,7 +91,7 @@ func (s *session) begin() bool {
 	}
 	talks, err := s.conn.Talks(s.set.greetDelay)
 	switch {
-	case talks && !s.implicitTLS(): // a handshake may bring the first octets
+	case talks:
 		s.event(slog.LevelInfo, "refused", slog.String("stage", "connect"), slog.String("condition", "SNDR::Early_Talker"))
 		s.peer.Trace.Begin(sqmail.StageConnect, s.peer.Remote.Addr().String())
 		s.told(replyEarly, errEarly)
@@ -109,8 +109,6 @@ func (s *session) begin() bool {
 }
 
 func (s *session) greet() { s.sayPlain(220, s.helloName()+" "+s.set.greeting) }
-
-func (s *session) implicitTLS() bool { return s.peer.TLS != nil }
 
 // configure asks for the settings of this client, and whether it may come in.
 func (s *session) configure() error {
@@ -176,20 +174,19 @@ func (s *session) nextCommand() ([]byte, error) {
 	return s.conn.ReadLine(maxCommandLine)
 }
 
-// lineError returns the reply to a line that cannot be a command. If nothing
-// more can be read, it ends the session itself.
-func (s *session) lineError(err error) sqmail.Reply {
+// lineError ends the session after a line that was not read whole: it may have
+// been a BDAT, and what follows the octets of a message.
+func (s *session) lineError(err error) {
 	switch {
 	case errors.Is(err, wire.ErrLineTooLong):
-		return replyLineTooLong
+		s.sayLast(replyLineTooLong)
 	case errors.Is(err, wire.ErrBareCR), errors.Is(err, wire.ErrNUL):
-		return replyCharacters
+		s.sayLast(replyCharacters)
 	case errors.Is(err, wire.ErrBareLF):
 		s.sayLast(replyBareLine)
 	default:
 		s.lost(err)
 	}
-	return sqmail.Reply{}
 }
 
 // lost ends the session after a failed read.

@@ -140,6 +140,16 @@ func TestEarlyTalkerIsRefused(t *testing.T) {
 	})
 }
 
+// TestEarlyTalkerUnderTLS: implicit TLS is no way around the delay.
+func TestEarlyTalkerUnderTLS(t *testing.T) {
+	server := smtpdtest.NewTLSServer(t, nil, func(s *smtpd.Server) { s.GreetDelay = time.Hour })
+	c := server.Connect(t)
+	c.Handshake()
+	c.Send("EHLO c\r\n")
+	wantReply(t, c, "554 5.5.1")
+	c.ExpectEnd()
+}
+
 // TestEarlyTalkerWithoutDelay: the client's words are there when the greeting
 // is due, because the Policy has taken its time.
 func TestEarlyTalkerWithoutDelay(t *testing.T) {

@@ -63,13 +63,13 @@ func verbOf(name []byte) verb {
 
 // dispatch runs one command line.
 func (s *session) dispatch(line []byte) {
-	if hasControl(line) {
-		s.bad(replyCharacters)
-		return
-	}
 	name, arg := splitCommand(line)
 	v := verbOf(name)
 	switch {
+	case hasControl(line) && isChunk(line): // how many octets follow nobody knows
+		s.sayLast(replyCharacters)
+	case hasControl(line):
+		s.bad(replyCharacters)
 	case v.run == nil:
 		s.bad(replyUnknown)
 	case v.arg == none && len(arg) > 0:
