@@ -199,7 +199,7 @@ func (s *session) refuseMessage(env *sqmail.Envelope, b *body, err error) {
 		s.messageLost(env, b)
 		return
 	}
-	if s.closing = s.closing || b.err == errBareLF; s.closing {
+	if s.closing {
 		s.conn.Linger()
 		s.dropped = true
 	}

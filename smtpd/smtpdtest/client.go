@@ -136,7 +136,8 @@ func (c *Client) Handshake() {
 }
 
 // Mail sends a message whose lines end in LF, and returns the reply to its
-// end. Whatever is refused before fails the test.
+// end. Whatever is refused before fails the test. The client must have said
+// hello.
 func (c *Client) Mail(from, to, message string) string {
 	c.t.Helper()
 	c.Do("MAIL FROM:<"+from+">", 250)

@@ -33,25 +33,36 @@ type Server struct {
 // change its fields before it starts.
 func NewServer(t testing.TB, r sqmail.Receiver, configure ...func(*smtpd.Server)) *Server {
 	t.Helper()
-	return start(t, r, (*smtpd.Server).Serve, configure)
+	return start(t, newServer(r, configure), (*smtpd.Server).Serve)
 }
 
 // NewTLSServer is NewServer with implicit TLS.
 func NewTLSServer(t testing.TB, r sqmail.Receiver, configure ...func(*smtpd.Server)) *Server {
 	t.Helper()
-	return start(t, r, (*smtpd.Server).ServeTLS, configure)
+	return start(t, newServer(r, configure), (*smtpd.Server).ServeTLS)
 }
 
-func start(t testing.TB, r sqmail.Receiver, serve func(*smtpd.Server, net.Listener) error, configure []func(*smtpd.Server)) *Server {
+// Serve starts a server that the program under test has made, and ends it with
+// the test, waiting for its sessions. If it has no TLSConfig it gets that of
+// NewServer, which is the only one that ClientTLS trusts.
+func Serve(t testing.TB, server *smtpd.Server) *Server {
 	t.Helper()
-	server := &smtpd.Server{
-		HelloName: "mx.example.test",
-		Receiver:  r,
-		TLSConfig: &tls.Config{Certificates: []tls.Certificate{certificate()}},
+	if server.TLSConfig == nil {
+		server.TLSConfig = serverTLS()
 	}
+	return start(t, server, (*smtpd.Server).Serve)
+}
+
+func newServer(r sqmail.Receiver, configure []func(*smtpd.Server)) *smtpd.Server {
+	server := &smtpd.Server{HelloName: hostName, Receiver: r, TLSConfig: serverTLS()}
 	for _, f := range configure {
 		f(server)
 	}
+	return server
+}
+
+func start(t testing.TB, server *smtpd.Server, serve func(*smtpd.Server, net.Listener) error) *Server {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -95,6 +106,8 @@ var certificate = sync.OnceValue(func() tls.Certificate {
 	}
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
 })
+
+func serverTLS() *tls.Config { return &tls.Config{Certificates: []tls.Certificate{certificate()}} }
 
 func clientTLS() *tls.Config {
 	roots := x509.NewCertPool()

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sqmail/sqmail"
 	"github.com/sqmail/sqmail/smtpd"
 	"github.com/sqmail/sqmail/smtpd/smtpdtest"
 )
@@ -24,6 +25,28 @@ func TestRecorderKeepsMessages(t *testing.T) {
 	if len(all) != 1 || all[0].Body != "Subject: x\n\n.dot\n" || all[0].Envelope.Recipients[0].Path.String() != "joe@example.test" ||
 		all[0].Envelope.Peer.Protocol != "ESMTPS" {
 		t.Errorf("%+v", all)
+	}
+}
+
+// submission is what a program under test makes.
+func submission(r sqmail.Receiver) *smtpd.Server {
+	return &smtpd.Server{HelloName: "mail.example.org", Receiver: r, StartTLS: smtpd.Required}
+}
+
+func TestServeOfYours(t *testing.T) {
+	var mail smtpdtest.Recorder
+	server := smtpdtest.Serve(t, submission(&mail))
+	c := server.Connect(t)
+	if r := c.Expect(220); r != "220 mail.example.org ESMTP" {
+		t.Error(r)
+	}
+	c.Do("EHLO c", 250)
+	c.Do("MAIL FROM:<ann@example.org>", 530)
+	c.StartTLS()
+	c.Do("EHLO c", 250)
+	c.Mail("ann@example.org", "joe@example.net", "\n")
+	if n := len(mail.Messages()); n != 1 {
+		t.Errorf("%d messages", n)
 	}
 }
 
