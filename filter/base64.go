@@ -5,14 +5,15 @@ import "bytes"
 // base64Lines finds the base64 parts of a message as it streams by: what
 // follows a Content-Transfer-Encoding of base64 and an empty line, until the
 // next empty line or a line that begins with "-". It keeps the beginning of
-// one line in memory. Spec: filter.md, 10.
+// one line in memory. Whatever a lenient mail program may take for that encoding
+// counts: comments, quotes, a field that is too long. Spec: filter.md, 10.
 type base64Lines struct {
 	to []base64Reader
 
 	line     []byte // the beginning of a line that came in pieces
 	long     bool   // what follows belongs to a line that did not fit
 	encoding []byte
-	field    bool // the last line was, or goes on with, the encoding field
+	field    bool // the last line was, or went on with, the encoding field
 	armed    bool
 	empty    bool // the last line was empty
 	inBody   bool
@@ -140,12 +141,15 @@ func (b *base64Lines) endLine() {
 
 // whole looks at a line, or at the beginning of a long one.
 func (b *base64Lines) whole(line []byte) {
+	if folded := len(line) > 0 && (line[0] == ' ' || line[0] == '\t'); b.field && !folded {
+		b.endField()
+	}
 	switch {
 	case len(line) == 0:
-		b.empty, b.inBody, b.field = true, false, false
+		b.empty, b.inBody = true, false
 		return
 	case line[0] == '-':
-		b.armed, b.inBody, b.field = false, false, false
+		b.armed, b.inBody = false, false
 	case b.inBody:
 		b.text(line, true)
 	case b.armed && b.empty:
@@ -160,17 +164,42 @@ func (b *base64Lines) whole(line []byte) {
 
 // header looks for the field that arms.
 func (b *base64Lines) header(line []byte) {
-	const name = "content-transfer-encoding:"
-	switch {
-	case len(line) >= len(name) && line[0]|0x20 == 'c' && bytes.EqualFold(line[:len(name)], []byte(name)):
-		b.field, b.encoding = true, append(b.encoding[:0], line[len(name):]...)
-	case b.field && (line[0] == ' ' || line[0] == '\t') && len(b.encoding) < maxBase64Line:
+	if value, found := encodingValue(line); found {
+		b.field, b.encoding = true, append(b.encoding[:0], value...)
+	} else if b.field && len(b.encoding) <= maxEncoding {
 		b.encoding = append(b.encoding, line...)
-	default:
-		b.field = false
-		return
 	}
-	word, _, _ := bytes.Cut(bytes.TrimLeft(b.encoding, " \t"), []byte(";"))
-	word, _, _ = bytes.Cut(word, []byte("("))
-	b.armed = b.armed || bytes.EqualFold(bytes.TrimRight(word, " \t\r"), []byte("base64"))
+}
+
+// encodingValue returns the value of a Content-Transfer-Encoding. One whose colon
+// is behind what there is memory for counts as too long.
+func encodingValue(line []byte) (value []byte, found bool) {
+	const name = "content-transfer-encoding"
+	if len(line) < len(name) || line[0]|0x20 != 'c' || !bytes.EqualFold(line[:len(name)], []byte(name)) {
+		return nil, false
+	}
+	rest := bytes.TrimLeft(line[len(name):], " \t")
+	if len(rest) == 0 {
+		return line, true
+	}
+	return rest[1:], rest[0] == ':'
+}
+
+// maxEncoding is the longest value that is not taken for base64 whatever it says:
+// nobody means well who writes more.
+const maxEncoding = 500
+
+// endField ends the encoding field.
+func (b *base64Lines) endField() {
+	b.field = false
+	b.armed = b.armed || len(b.encoding) > maxEncoding
+	for rest := b.encoding; len(rest) > 0 && !b.armed; {
+		word := rest
+		if end := bytes.IndexAny(rest, " \t\r;()\""); end >= 0 {
+			word, rest = rest[:end], rest[end+1:]
+		} else {
+			rest = nil
+		}
+		b.armed = bytes.EqualFold(word, []byte("base64"))
+	}
 }

@@ -21,7 +21,9 @@ var badContent = sqmail.Reply{
 
 // BadMIMEType refuses messages with a base64 part that begins with one of the
 // nine characters in a database, such as "TVqQAAMAA" for programs of DOS and
-// Windows. Spec: filter.md, 10.
+// Windows. Line ends and what else is not base64 do not count, as they do not for
+// those who decode it (RFC 2045, 6.8); but what looks like a delimiter, a line
+// that begins with "-", ends a part. Spec: filter.md, 10.
 type BadMIMEType struct {
 	// Types holds the signatures. Nil: none.
 	Types Database
@@ -101,6 +103,7 @@ type signatureScanner struct {
 	mime   *BadMIMEType // one of the two
 	loader *BadLoaderType
 
+	start []byte // what the part begins with, up to a signature
 	sieve *sieve // of the loader's signatures; nil: none
 	tail  []byte // the end of the line so far, too short for a signature
 	reply sqmail.Reply
@@ -130,21 +133,46 @@ func (c *signatureScanner) follow(other *signatureScanner) {
 	c.behind = other
 }
 
-// first looks for the signature of a part.
-func (c *signatureScanner) first(line []byte) {
-	if f := c.mime; f != nil && f.Types != nil && len(line) >= mimeSignature {
-		c.look(f.Types, line[:mimeSignature])
+// first begins a part.
+func (c *signatureScanner) first([]byte) { c.start = c.start[:0] }
+
+// text looks at a piece of a part.
+func (c *signatureScanner) text(piece []byte, start bool) {
+	if c.loader != nil {
+		c.anywhere(piece, start)
+		return
+	}
+	if c.mime.Types != nil && len(c.start) < mimeSignature {
+		c.begins(piece)
+	}
+	if c.mime.Blanks && !c.decided() && (bytes.IndexByte(piece, ' ') >= 0 || bytes.IndexByte(piece, '\t') >= 0) {
+		c.found.Text = "blank in base64"
 	}
 }
 
-// text looks for what may stand anywhere.
-func (c *signatureScanner) text(piece []byte, start bool) {
-	if c.mime != nil {
-		if c.mime.Blanks && !c.decided() && (bytes.IndexByte(piece, ' ') >= 0 || bytes.IndexByte(piece, '\t') >= 0) {
-			c.found.Text = "blank in base64"
+// begins looks for the signature that a part begins with.
+func (c *signatureScanner) begins(piece []byte) {
+	for _, b := range piece {
+		if !isBase64[b] {
+			continue
 		}
-		return
+		if c.start = append(c.start, b); len(c.start) == mimeSignature {
+			c.look(c.mime.Types, c.start)
+			return
+		}
 	}
+}
+
+// isBase64 is the alphabet of base64.
+var isBase64 = func() (is [256]bool) {
+	for _, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/") {
+		is[c] = true
+	}
+	return is
+}()
+
+// anywhere looks for what may stand anywhere in a line.
+func (c *signatureScanner) anywhere(piece []byte, start bool) {
 	if start {
 		c.tail = c.tail[:0]
 	}
@@ -213,9 +241,6 @@ func (c *signatureScanner) End() (sqmail.Verdict, error) {
 // Close frees the scanner, with its buffers for the next message.
 func (c *signatureScanner) Close() {
 	line, encoding := c.lines.line, c.lines.encoding
-	if cap(encoding) > 4*maxBase64Line {
-		encoding = nil
-	}
-	*c = signatureScanner{tail: c.tail[:0], lines: base64Lines{line: line[:0], encoding: encoding[:0]}}
+	*c = signatureScanner{start: c.start[:0], tail: c.tail[:0], lines: base64Lines{line: line[:0], encoding: encoding[:0]}}
 	signatureScanners.Put(c)
 }

@@ -55,6 +55,23 @@ func TestBadMIMEType(t *testing.T) {
 		{lines: []string{base64Header, "", "", "", "TVqQAAMAAAAEAAAA"}, bad: true},
 		{lines: []string{base64Header, "", "TVqQAAMAA"}, bad: true},
 		{lines: []string{base64Header, "", "TVqQ"}},
+
+		// What those who decode it do not care about.
+		{lines: []string{"Content-Transfer-Encoding : base64", "", "TVqQAAMAAAAEAAAA"}, bad: true},
+		{lines: []string{"Content-Transfer-Encoding: (sic) base64", "", "TVqQAAMAAAAEAAAA"}, bad: true},
+		{lines: []string{"Content-Transfer-Encoding: \"base64\";", "", "TVqQAAMAAAAEAAAA"}, bad: true},
+		{lines: []string{"Content-Transfer-Encoding:", " (a", " comment)", "\tbase64", "X-Other: 1", "", "TVqQAAMAAAAEAAAA"}, bad: true},
+		{lines: []string{"Content-Transfer-Encoding:" + strings.Repeat(" ", 2000) + "base64", "", "TVqQAAMAAAAEAAAA"}, bad: true},
+		{lines: []string{"Content-Transfer-Encoding" + strings.Repeat(" ", 2000) + ":base64", "", "TVqQAAMAAAAEAAAA"}, bad: true},
+		{lines: []string{"Content-Transfer-Encoding:" + strings.Repeat("\n ", 2000) + "base64", "", "TVqQAAMAAAAEAAAA"}, bad: true},
+		{lines: []string{"Content-Transfer-Encoding: base64", "Content-Transfer-Encoding: 7bit", "", "TVqQAAMAAAAEAAAA"}, bad: true},
+		{lines: []string{base64Header, "", "TVqQ", "AAMAAAAEAAAA"}, bad: true},
+		{lines: []string{base64Header, "", "T", "V", "q", "Q", "A", "A", "M", "A", "A"}, bad: true},
+		{lines: []string{base64Header, "", "!TVq QA\tAM*A=A"}, bad: true},
+		{lines: []string{base64Header, "", "TVqQ", "", "AAMAAAAEAAAA"}},
+		{lines: []string{"Content-Transfer-Encodings: base64", "", "TVqQAAMAAAAEAAAA"}},
+		{lines: []string{"Content-Transfer-Encoding: base64x", "", "TVqQAAMAAAAEAAAA"}},
+		{lines: []string{"Content-Transfer-Encoding: 7bit", " ", "base64", "", "TVqQAAMAAAAEAAAA"}},
 		{lines: []string{base64Header, "", strings.Repeat("A", 5000) + " x"}, blanks: true, bad: true},
 		{lines: []string{base64Header, "", "AAAA", "--b", "text with blanks"}, blanks: true},
 	} {

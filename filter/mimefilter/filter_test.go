@@ -167,6 +167,19 @@ func TestNames(t *testing.T) {
 		"Content-Disposition\t: attachment; filename=evil.exe",
 		"Content-Disposition: attachment; filename=\"txt.\u202eevil.exe\"",
 		"Content-Disposition: inline\nContent-Disposition: attachment; filename=evil.exe",
+
+		// What lenient mail programs take.
+		`Content-Disposition: attachment; filename="=?utf-8?B?ZXZpbC5leGU?="`,      // no padding
+		`Content-Disposition: attachment; filename="=?utf-8?B?ZXZpbC!5l.eGU=?="`,   // not of the alphabet
+		`Content-Disposition: attachment; filename="=?utf-8?b?ZXZpbA==LmV4ZQ==?="`, // padding in the middle
+		`Content-Disposition: attachment; filename="=?utf-8*en?q?evil=2=2Eexe?="`,  // a sign that is none
+		`Content-Disposition: attachment; filename="=?utf-16le?B?ZQB2AGkAbAAuAGUAeABlAA==?="`,
+		`Content-Disposition: attachment; filename="=?utf-8?Q?evil.e?= 	 =?utf-8?Q?xe?="`,
+		`Content-Disposition: attachment; filename="=?=?=?utf-8?x?y?= =?utf-8?Q?evil.exe?="`,
+		`Content-Disposition: attachment; filename="evil.exe/"`,
+		`Content-Disposition: attachment; filename=(a (comm\)ent))"evil.exe"`,
+		`Content-Disposition: attachment; filename= (a comment) (another) evil.exe`,
+		"Content-Disposition" + strings.Repeat(" ", 100) + ": attachment; filename=evil.exe",
 	} {
 		for _, n := range []int{1, 7, 1 << 20} {
 			v, err := look(t, f, "Subject: x\n"+field+"\n\nbody\n", n)
@@ -198,6 +211,8 @@ func TestTypes(t *testing.T) {
 		"Content-Type: text/plain\nContent-Type: application/x-foo(comment)\n\n":                            "application/x-*",
 		"Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: application/x-foo;name=x\n\n--b--": "application/x-*",
 		"Subject: x\n\nbegin 644 file\n":                                                                    "application/x-*",
+		"Content-Type: (a comment) application/x-foo\n\n":                                                   "application/x-*",
+		"Content-Type: \"application/x-foo\"; charset=utf-8\n\n":                                            "application/x-*",
 		"Content-Type: text/application/x-foo\n\n":                                                          "",
 		"Subject: Content-Type: application/x-foo\n":                                                        "",
 	} {
@@ -213,6 +228,8 @@ func TestWhatHasTooManyReadingsIsRefused(t *testing.T) {
 		"Content-Type: multipart/mixed; boundary=a; boundary=b\n\n":                                      "two boundaries",
 		"Content-Type: multipart/mixed; boundary=a\nContent-Type: multipart/mixed; boundary=b\n\n":       "two boundaries",
 		"Content-Type: multipart/mixed; boundary=a\nContent-Type: multipart/mixed; boundary=\"a\"\n\n":   "",
+		"Content-Type: multipart/mixed; boundary=\"\"\n\n":                                               "empty boundary",
+		"Content-Type: multipart/mixed; boundary=(a comment)b\n\n":                                       "two boundaries",
 		"Content-Type: multipart/mixed; boundary=" + strings.Repeat("b", 257) + "\n\n":                   "boundary too long",
 		"Content-Type: multipart/mixed; boundary=" + strings.Repeat("b", 256) + "\n\n":                   "",
 		"Content-Type: text/plain; name=" + strings.Repeat("x", 513) + "\n\n":                            "name of an attachment too long",

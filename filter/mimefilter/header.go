@@ -59,8 +59,7 @@ func (h *header) add(line []byte) {
 	h.endField()
 	h.lines = 1
 	colon := bytes.IndexByte(line, ':')
-	const longest = len("content-transfer-encoding")
-	if colon < 0 || colon > longest+10 {
+	if colon < 0 {
 		return
 	}
 	name := bytes.TrimRight(line[:colon], " \t")
@@ -130,6 +129,9 @@ func (h *header) content() (c content, why string) {
 			h.values = join(h.values[:0], params, "name", "filename")
 			for _, name := range h.values {
 				r.add(name)
+			}
+			if slices.ContainsFunc(params, func(p param) bool { return p.name == "boundary" && p.value == "" }) {
+				return c, "empty boundary" // some take every line of two hyphens for a delimiter then
 			}
 			h.values = join(h.values[:0], params, "boundary")
 			if why := c.bound(h.values); why != "" {

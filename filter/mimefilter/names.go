@@ -1,8 +1,7 @@
 package mimefilter
 
 import (
-	"io"
-	"mime"
+	"encoding/base64"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -43,8 +42,9 @@ func (r *readings) put(name string) {
 }
 
 // one adds one reading: without a path, without control characters, and
-// without the dots and blanks at its end that some systems do not keep.
+// without the dots, blanks and slashes at its end that some systems do not keep.
 func (r *readings) one(name string) {
+	name = strings.TrimRight(name, "/\\. \t")
 	name = name[strings.LastIndexAny(name, `/\`)+1:]
 	name = strings.Map(func(c rune) rune {
 		if c < ' ' || c == 0x7f {
@@ -64,16 +64,75 @@ func (r *readings) one(name string) {
 	}
 }
 
-// words decodes encoded words. In a charset that is not known the octets are
-// taken as they are: what patterns look for is ASCII in nearly all of them.
+// words decodes encoded words (RFC 2047) as the most lenient mail programs do:
+// without padding, and with what does not belong into one left out.
 func words(s string) string {
-	d := mime.WordDecoder{CharsetReader: func(_ string, input io.Reader) (io.Reader, error) { return input, nil }}
-	decoded, err := d.DecodeHeader(s)
-	if err != nil {
-		return s
+	var b strings.Builder
+	for inWords := false; ; inWords = true {
+		before, charset, encoding, text, after, found := cutWord(s)
+		if !inWords || strings.Trim(before, " \t") != "" {
+			b.WriteString(before) // blanks between words do not count (RFC 2047, 6.2)
+		}
+		if !found {
+			return b.String()
+		}
+		if encoding == "b" {
+			text = lenient64(text)
+		} else {
+			text = escaped(strings.ReplaceAll(text, "_", " "), '=')
+		}
+		b.WriteString(toUTF8(charset, text))
+		s = after
 	}
-	return decoded
 }
+
+// cutWord takes the first encoded word, =?charset?encoding?text?=, out of s. If
+// there is none, everything is before.
+func cutWord(s string) (before, charset, encoding, text, after string, found bool) {
+	for rest := s; ; {
+		_, word, found := strings.Cut(rest, "=?")
+		if !found {
+			return s, "", "", "", "", false
+		}
+		before, rest = s[:len(s)-len(word)-len("=?")], word
+		charset, word, _ = strings.Cut(word, "?")
+		encoding, word, _ = strings.Cut(word, "?")
+		if encoding = strings.ToLower(encoding); encoding != "b" && encoding != "q" {
+			continue
+		}
+		if text, after, found = strings.Cut(word, "?="); !found {
+			return s, "", "", "", "", false
+		}
+		return before, charset, encoding, text, after, true
+	}
+}
+
+// lenient64 decodes base64. Characters that are not of its alphabet are left
+// out (RFC 2045, 6.8), and what is behind padding goes on.
+func lenient64(s string) string {
+	var b []byte
+	for piece := range strings.SplitSeq(s, "=") {
+		digits := strings.Map(func(c rune) rune {
+			if c >= 0x80 || !is64[c] {
+				return -1
+			}
+			return c
+		}, piece)
+		if len(digits)%4 == 1 {
+			digits = digits[:len(digits)-1] // six bits are no octet
+		}
+		b, _ = base64.RawStdEncoding.AppendDecode(b, []byte(digits))
+	}
+	return string(b)
+}
+
+// is64 is the alphabet of base64.
+var is64 = func() (is [0x80]bool) {
+	for _, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/") {
+		is[c] = true
+	}
+	return is
+}()
 
 // toUTF8 makes UTF-8 of octets in a charset, as far as that matters here.
 func toUTF8(charset, s string) string {

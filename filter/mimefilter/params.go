@@ -20,12 +20,12 @@ const (
 	maxValue  = 4096
 )
 
-// parseField returns the first word of a field in lower case, and all readings
-// of its parameters. It takes everything that looks like NAME=VALUE for one,
+// parseField returns the first word of a field in lower case, without comments
+// and quotes before it, and all readings of its parameters. It takes everything that looks like NAME=VALUE for one,
 // also in a comment or where a semicolon is missing. The readings are appended
 // to a buffer, which it returns.
 func parseField(field string, params []param) (word string, _ []param, why string) {
-	word = strings.ToLower(firstWord(field))
+	word = strings.ToLower(strings.Trim(firstWord(afterComments(field)), `"`))
 	for rest := field; ; {
 		name, after, found := strings.Cut(rest, "=")
 		if !found {
@@ -36,19 +36,19 @@ func parseField(field string, params []param) (word string, _ []param, why strin
 		}
 		p := newParam(lastWord(name))
 		rest = strings.TrimLeft(after, " \t")
-		if strings.HasPrefix(rest, `"`) {
-			p.value, rest, found = quoted(rest)
+		if open := afterComments(rest); strings.HasPrefix(open, `"`) {
+			p.value, rest, found = quoted(open)
 			params = append(params, p)
 			if found {
 				continue
 			}
-			rest = strings.TrimLeft(after, " \t")[1:] // no closing quote: none at all
+			rest = open[1:] // no closing quote: none at all
 		}
 		var value string
 		value, rest = unquoted(rest)
 		p.value = strings.TrimSpace(value)
 		params = append(params, p)
-		if cut := firstWord(value); cut != p.value {
+		if cut := firstWord(afterComments(value)); cut != p.value {
 			p.value = cut
 			params = append(params, p)
 		}
@@ -65,6 +65,40 @@ func firstWord(s string) string {
 		}
 	}
 	return s
+}
+
+// afterComments returns what stands behind the blanks and comments at the start
+// of s (RFC 5322, 3.2.2).
+func afterComments(s string) string {
+	for {
+		s = strings.TrimLeft(s, " \t")
+		end := commentEnd(s)
+		if end == 0 {
+			return s
+		}
+		s = s[end:]
+	}
+}
+
+// commentEnd returns how long the comment at the start of s is: 0 if there is
+// none, or it is not closed.
+func commentEnd(s string) int {
+	if !strings.HasPrefix(s, "(") {
+		return 0
+	}
+	for i, depth := 0, 0; i < len(s); i++ {
+		switch s[i] {
+		case '(':
+			depth++
+		case ')':
+			if depth--; depth == 0 {
+				return i + 1
+			}
+		case '\\':
+			i++
+		}
+	}
+	return 0
 }
 
 // lastWord returns the name of the parameter that stands at the end of s.
@@ -190,13 +224,16 @@ func extended(s string) string {
 }
 
 // percent decodes percent signs, where two digits stand behind them.
-func percent(s string) string {
-	if !strings.Contains(s, "%") {
+func percent(s string) string { return escaped(s, '%') }
+
+// escaped decodes octets that are written as a sign and two hexadecimal digits.
+func escaped(s string, sign byte) string {
+	if strings.IndexByte(s, sign) < 0 {
 		return s
 	}
 	b := make([]byte, 0, len(s))
 	for i := 0; i < len(s); i++ {
-		if s[i] == '%' && i+2 < len(s) {
+		if s[i] == sign && i+2 < len(s) {
 			if n, err := strconv.ParseUint(s[i+1:i+3], 16, 8); err == nil {
 				b = append(b, byte(n))
 				i += 2
