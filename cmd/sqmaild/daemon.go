@@ -184,7 +184,7 @@ func (d *daemon) fail(err error) {
 }
 
 // serveAdmin serves the socket through which "sqmaild queue" works on a
-// running daemon. Only the daemon's user can open it.
+// running daemon, and "sqmaild explain" asks its greylist. Only the daemon's user can open it.
 func (d *daemon) serveAdmin() error {
 	os.Remove(filepath.Join(runDir(d.home), "admin")) // of a daemon that was killed; the store's lock is ours
 	path, done, err := shortPath(runDir(d.home), "admin")
@@ -196,7 +196,10 @@ func (d *daemon) serveAdmin() error {
 		done()
 		return fmt.Errorf("queue administration: %w", err)
 	}
-	server := &http.Server{Handler: queueadmin.Handler(d.queue), ReadHeaderTimeout: time.Minute}
+	mux := http.NewServeMux()
+	mux.Handle("/", queueadmin.Handler(d.queue))
+	mux.HandleFunc("GET "+greylistPath+"{key}", d.tellGreyRecord)
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: time.Minute}
 	d.mu.Lock()
 	d.listeners = append(d.listeners, &listener{name: "admin", addr: path, stop: server.Shutdown})
 	d.mu.Unlock()

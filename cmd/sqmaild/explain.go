@@ -18,7 +18,6 @@ import (
 	"github.com/sqmail/sqmail/control"
 	"github.com/sqmail/sqmail/delivery/remote"
 	"github.com/sqmail/sqmail/filter"
-	"github.com/sqmail/sqmail/filter/greylist"
 	"github.com/sqmail/sqmail/resolver"
 )
 
@@ -141,7 +140,7 @@ func (q *question) answer(ctx context.Context, home string) (*explanation, error
 	if limits := limitsOf(profile); !q.cleartext && (limits.NeedTLS || svc.ImplicitTLS()) {
 		q.peer.TLS = &tls.ConnectionState{Version: tls.VersionTLS13}
 	}
-	grey := lookAtGreylist(home)
+	grey := lookAtGreylist(ctx, home)
 	defer grey.Close()
 	filters := config.Filters(control.Parts{Resolver: &resolver.Client{}, IsOwn: remote.OwnAddrs(), Greylist: grey, TempDir: tempDir(home)})
 	defer filters.Close()
@@ -175,36 +174,6 @@ func limitsOf(p *control.Profile) filter.Limits {
 		MaxRecipients: cmp.Or(p.MaxRecipients, 1000), MaxBytes: p.DataBytes,
 		NeedTLS: p.STARTTLS == control.Required, NeedAuth: p.Auth == control.Required,
 	}
-}
-
-// lookAtGreylist opens the greylist of a home, if there is one. That of a
-// running daemon cannot be looked at: who asks it hears an error.
-func lookAtGreylist(home string) greyLook {
-	path := greylistFile(home)
-	if _, err := os.Stat(path); err != nil {
-		return greyLook{}
-	}
-	return greyLook{&greylist.File{Path: path}}
-}
-
-// greyLook is a greylist that is looked at.
-type greyLook struct{ *greylist.File }
-
-// Update looks; filters change nothing in a dry run.
-func (g greyLook) Update(ctx context.Context, key string, f func(filter.GreyRecord) filter.GreyRecord) error {
-	if g.File == nil {
-		f(filter.GreyRecord{}) // nobody is known
-		return nil
-	}
-	return g.File.Update(ctx, key, f)
-}
-
-// Close lets the greylist go.
-func (g greyLook) Close() error {
-	if g.File == nil {
-		return nil
-	}
-	return g.File.Close()
 }
 
 // serviceOf loads a home and returns one of its SMTP services.

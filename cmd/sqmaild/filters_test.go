@@ -153,6 +153,13 @@ func TestGreylistOutlivesTheDaemon(t *testing.T) {
 	if got := sendBody(t, d.addrs["grey"], "x\n"); got != "" {
 		t.Errorf("forgotten: %q", got)
 	}
+	// explain asks the daemon, which has the file to itself.
+	for from, want := range map[string]string{"a@x.example": `greylist: pass, rule "known"`, "b@x.example": `greylist: defer, rule "too soon"`} {
+		out := h.run("", "explain", "-home", h.dir, "-service", "grey", "-from", from, "-to", "joe@mx.example.org")
+		if !strings.Contains(out, want) {
+			t.Errorf("explain, %s: lacks %q:\n%s", from, want, out)
+		}
+	}
 	h.waitEmpty()
 	d.stop()
 }
