@@ -102,24 +102,33 @@ func (f *BadHello) judge(ctx context.Context, s *Session) (sqmail.Verdict, error
 	switch {
 	case f.Mode.Required && !s.greeted:
 		return refuse(Rule{Text: "no greeting"}, hello, badHello, f.Text), nil
-	case f.Mode.NotEmpty && hello == "":
+	case f.Mode.NotEmpty && strings.TrimRight(hello, ".") == "":
 		return refuse(Rule{Text: "empty greeting"}, hello, badHello, f.Text), nil
 	}
 	if rule, ok := f.list.Lookup(hello + "!"); ok {
 		return sqmail.Verdict{Rule: rule.Text, File: rule.File, Line: rule.Line, Input: hello}, nil
 	}
-	if !f.Mode.Unlisted {
-		if rule, ok := f.list.Lookup(hello); ok {
-			return refuse(rule, hello, badHello, f.Text), nil
-		}
-		if rule, yes, found := f.patterns.Match(lower(hello)); found && yes {
-			return refuse(rule, hello, badHello, f.Text), nil
-		}
+	if rule, listed := f.listed(hello); listed {
+		return refuse(rule, hello, badHello, f.Text), nil
 	}
 	if f.Mode.Matching && !strings.EqualFold(hello, nameOf(s.Peer)) {
 		return refuse(Rule{Text: "="}, hello, badHello, f.Text), nil
 	}
 	return f.lookup(ctx, hello)
+}
+
+// listed returns the rule that a hello name is refused by. A dot at its end makes
+// no other name of it.
+func (f *BadHello) listed(hello string) (Rule, bool) {
+	if f.Mode.Unlisted {
+		return Rule{}, false
+	}
+	hello = strings.TrimRight(hello, ".")
+	if rule, ok := f.list.Lookup(hello); ok {
+		return rule, true
+	}
+	rule, yes, _ := f.patterns.Match(lower(hello))
+	return rule, yes
 }
 
 // lookup asks the DNS about a hello name, as far as the mode wants it.

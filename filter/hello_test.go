@@ -71,6 +71,9 @@ func TestBadHello(t *testing.T) {
 		{mode: "=", host: "h.example.org", hello: "other", want: "="},
 		{mode: ".", host: "h.example.org", hello: "X.Invalid", want: "*.invalid"}, // REQ: the case of a domain does not matter
 		{mode: ".", hello: "localhost", relay: true},
+		{mode: ".", host: "h.example.org", hello: "localhost.", want: "localhost"}, // the same name
+		{mode: "", host: "h.example.org", hello: "x.invalid..", want: "*.invalid"},
+		{mode: ".", host: "h.example.org", hello: ".", want: "empty greeting"},
 
 		{mode: "=", hello: "h.example.org", want: "="}, // the reverse name is not known
 		{mode: "=", hello: "unknown"},
