@@ -17,6 +17,10 @@ type Step struct {
 	// told.
 	Verdicts []Verdict `json:"verdicts,omitempty"`
 
+	// Cause is, in an explanation, why a filter could not decide: the error, which
+	// the client does not hear. A Trace has that of the last refusal, in Err.
+	Cause string `json:"cause,omitempty"`
+
 	// Reply is what the client hears; 250 goes on.
 	Reply Reply `json:"reply"`
 

@@ -3,6 +3,7 @@ package filter
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 
 	"github.com/sqmail/sqmail"
@@ -49,8 +50,8 @@ type Limits struct {
 // others say whom they would ask. What filters look up they look up in earnest,
 // and scanners see the message.
 //
-// Each step has the verdicts of all filters that were asked. The steps end where
-// the session would: at a refusal, or when no recipient
+// Each step has the verdicts of all filters that were asked, and the error of one
+// that could not decide. The steps end where the session would: at a refusal, or when no recipient
 // was accepted. The error is that of reading the message, or of NewSession.
 func (c *Chain) Explain(ctx context.Context, f *Facts) ([]sqmail.Step, error) {
 	e := &explainer{facts: f, last: sqmail.StageBody}
@@ -173,8 +174,11 @@ func (e *explainer) step(stage, input string, n int, check func() error) bool {
 	s := sqmail.Step{Stage: stage, Input: input, Verdicts: e.seen, Reply: sqmail.ReplyFor(err)}
 	if err != nil {
 		s.Reply = heard(stage, err)
-		closes, _ := errors.AsType[*sqmail.Error](err)
-		e.over = closes != nil && closes.Close || s.Reply.Code == 421
+		known, _ := errors.AsType[*sqmail.Error](err)
+		if known != nil && known.Err != nil {
+			s.Cause = fmt.Sprintf("%.500s", known.Err.Error())
+		}
+		e.over = known != nil && known.Close || s.Reply.Code == 421
 	}
 	e.seen, e.steps = nil, append(e.steps, s)
 	return err == nil

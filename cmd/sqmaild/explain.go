@@ -227,6 +227,9 @@ func (e *explanation) print(w io.Writer) {
 		for _, v := range s.Verdicts {
 			fmt.Fprintf(w, "    %s\n", printable(describe(v)))
 		}
+		if s.Cause != "" {
+			fmt.Fprintf(w, "    because: %s\n", printable(s.Cause))
+		}
 	}
 	if e.Queue != "" {
 		fmt.Fprintf(w, "what is accepted would be handed to %s\n", printable(e.Queue))

@@ -172,7 +172,7 @@ func TestExplainShowsEveryFilter(t *testing.T) {
 		"in":      {"mime: pass", "qhpsi: reject", "deliverto: pass"},
 		"grey":    {"greylist: "},
 		"blocked": {"rblsmtpd: reject", "553 5.7.1 go away"},
-		"down":    {"clamd: defer"},
+		"down":    {"clamd: defer", "because: clamd: dial "},
 	} {
 		out := h.run("", "explain", "-home", h.dir, "-ip", "192.0.2.7", "-service", service, "-from", "a@x.example", "-to", "joe@mx.example.org", filepath.Join(h.dir, "message"))
 		for _, text := range want {
