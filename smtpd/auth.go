@@ -71,7 +71,7 @@ func (s *session) authDeclined(why string, r sqmail.Reply) {
 
 // exchange leads the dialogue of a mechanism to its end. It returns a reply if
 // the client breaks it off or breaks its rules, and an error from whoever judges
-// the credentials; when the session is over it sets s.closing.
+// the credentials; when the connection is lost it sets s.closing.
 func (s *session) exchange(e Exchange, initial string) (sqmail.Reply, error) {
 	var response []byte
 	if initial != "" {
@@ -94,11 +94,9 @@ func (s *session) exchange(e Exchange, initial string) (sqmail.Reply, error) {
 		line, err := s.conn.ReadLine(maxAuthLine - len("\r\n"))
 		switch {
 		case errors.Is(err, wire.ErrLineTooLong):
-			s.sayLast(replyAuthLong)
-			return sqmail.Reply{}, nil
+			return replyAuthLong, nil
 		case err != nil:
-			s.lineError(err)
-			return sqmail.Reply{}, nil
+			return s.lineError(nil, err), nil
 		case string(line) == "*":
 			return replyAuthCancelled, nil
 		}

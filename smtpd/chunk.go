@@ -123,8 +123,13 @@ func (c *chunkSource) next() error {
 	for {
 		line, err := s.conn.ReadLine(maxCommandLine)
 		if err != nil {
-			s.lineError(err)
-			return errAborted
+			if r := s.lineError(line, err); r.Code != 0 {
+				s.bad(r)
+			}
+			if s.closing {
+				return errAborted
+			}
+			continue
 		}
 		name, arg := splitCommand(line)
 		if isChunk(line) {

@@ -52,11 +52,11 @@ func (s *session) run() {
 	}
 	for !s.closing {
 		line, err := s.nextCommand()
-		if err != nil {
-			s.lineError(err)
-			return
+		if err == nil {
+			s.dispatch(line)
+		} else if r := s.lineError(line, err); r.Code != 0 {
+			s.bad(r)
 		}
-		s.dispatch(line)
 	}
 }
 
@@ -100,7 +100,7 @@ func (s *session) begin() bool {
 		s.sayLast(replyEarly)
 		return false
 	case err != nil:
-		s.lineError(err)
+		s.lost(err)
 		return false
 	}
 	s.trusted = s.mayXClient()
@@ -174,19 +174,26 @@ func (s *session) nextCommand() ([]byte, error) {
 	return s.conn.ReadLine(maxCommandLine)
 }
 
-// lineError ends the session after a line that was not read whole: it may have
-// been a BDAT, and what follows the octets of a message.
-func (s *session) lineError(err error) {
+// lineError returns the reply to a line that cannot be a command. If the session
+// cannot go on it ends it itself: nothing more can be read, or the line was to
+// be a BDAT, and nobody knows how many octets of a message follow.
+func (s *session) lineError(start []byte, err error) sqmail.Reply {
+	r := sqmail.Reply{}
 	switch {
 	case errors.Is(err, wire.ErrLineTooLong):
-		s.sayLast(replyLineTooLong)
+		r = replyLineTooLong
 	case errors.Is(err, wire.ErrBareCR), errors.Is(err, wire.ErrNUL):
-		s.sayLast(replyCharacters)
+		r = replyCharacters
 	case errors.Is(err, wire.ErrBareLF):
 		s.sayLast(replyBareLine)
 	default:
 		s.lost(err)
 	}
+	if r.Code != 0 && isChunk(start) {
+		s.sayLast(r)
+		return sqmail.Reply{}
+	}
+	return r
 }
 
 // lost ends the session after a failed read.

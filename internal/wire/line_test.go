@@ -65,6 +65,21 @@ var sources = map[string]func(io.Reader) io.Reader{
 	"data and EOF": iotest.DataErrReader,
 }
 
+// TestStartOfBadLine: whoever refuses a line can tell what it was meant to be.
+func TestStartOfBadLine(t *testing.T) {
+	for _, input := range []string{
+		"BDAT 6\x00LAST\r\n", "BDAT 6\rLAST\r\n", "BDAT 6" + strings.Repeat("x", 1000) + "\r\n", "BDAT 6" + strings.Repeat("x", 100_000) + "\r\n",
+	} {
+		for name, source := range sources {
+			r := wire.NewReader(source(strings.NewReader(input)))
+			start, err := r.ReadLine(1000)
+			if err == nil || len(start) > 8 || !strings.HasPrefix(string(start), "BDAT 6") {
+				t.Errorf("%.20q (%s): %q, %v", input, name, start, err)
+			}
+		}
+	}
+}
+
 func TestLongestLimit(t *testing.T) {
 	long := strings.Repeat("x", wire.MaxLine)
 	r := wire.NewReader(strings.NewReader(long + "\r\nx" + long + "\r\nQ\r\n"))

@@ -16,11 +16,16 @@ type Reader struct {
 	src   io.Reader
 	buf   []byte // small or borrowed; buf[r:w] is unread
 	r, w  int
-	full  bool  // the last read filled the buffer: more is waiting
-	slow  bool  // the last read of a body brought little: a small buffer does
-	err   error // final
+	full  bool              // the last read filled the buffer: more is waiting
+	slow  bool              // the last read of a body brought little: a small buffer does
+	err   error             // final
+	start [firstOctets]byte // of a line that was too long
 	small [smallSize]byte
 }
+
+// firstOctets is how much is kept of a line that is no command: enough to tell
+// what it was meant to be.
+const firstOctets = 8
 
 // NewReader returns a Reader of src.
 func NewReader(src io.Reader) *Reader { return &Reader{src: src} }
