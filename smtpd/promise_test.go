@@ -138,6 +138,30 @@ func TestNoOtherEndOfMessage(t *testing.T) {
 	}
 }
 
+// TestRepliesHaveUTF8OnlyWhereItIsAskedFor: in a transaction with SMTPUTF8 (RFC
+// 6531, 3.7.4), and not in the next one.
+func TestRepliesHaveUTF8OnlyWhereItIsAskedFor(t *testing.T) {
+	server := smtpdtest.NewServer(t, nil, func(s *smtpd.Server) {
+		s.Receiver = &smtpdtest.Recorder{}
+		s.Policy = smtpd.PolicyFunc(func(context.Context, *sqmail.Peer, *sqmail.Envelope, *sqmail.Recipient) error {
+			return reject(550, "unbekannte Empf\u00e4nger")
+		})
+	})
+	c := server.Dial(t)
+	c.Do("EHLO c", 250)
+	for _, test := range []struct{ params, want string }{
+		{"", "550 5.7.1 unbekannte Empf??nger"},
+		{" SMTPUTF8", "550 5.7.1 unbekannte Empf\u00e4nger"},
+		{"", "550 5.7.1 unbekannte Empf??nger"},
+	} {
+		c.Do("MAIL FROM:<a@example.org>"+test.params, 250)
+		if r := c.Do("RCPT TO:<b@example.test>", 550); r != test.want {
+			t.Errorf("%q: %q, want %q", test.params, r, test.want)
+		}
+		c.Do("RSET", 250)
+	}
+}
+
 // TestReceiverThatTakesTheRefusedIsTold: the log has who takes what the client
 // hears to be refused, and will send again.
 func TestReceiverThatTakesTheRefusedIsTold(t *testing.T) {

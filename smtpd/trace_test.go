@@ -46,6 +46,8 @@ func TestReceived(t *testing.T) {
 			"Received: from unknown (HELO é) (192.0.2.7)\n  by mx.example.com with UTF8SMTP; 5 Mar 2024 07:08:09 -0000\n"},
 		{"recipient", sqmail.Peer{Remote: remote, Protocol: "SMTP"}, "joe+x@example.org",
 			"Received: from unknown (192.0.2.7)\n  by mx.example.com with SMTP for <joe+x@example.org>; 5 Mar 2024 07:08:09 -0000\n"},
+		{"a name without end", sqmail.Peer{Remote: remote, Name: strings.Repeat("x", 5000), Protocol: "SMTP"}, "",
+			"Received: from " + strings.Repeat("x", 512) + " (192.0.2.7)\n  by mx.example.com with SMTP; 5 Mar 2024 07:08:09 -0000\n"},
 		{"a verified certificate", sqmail.Peer{Remote: remote, TLS: &verified, Protocol: "ESMTPS"}, "",
 			"Received: from unknown (192.0.2.7)\n  de/crypted with TLSv1.3: TLS_AES_256_GCM_SHA384 [256/256] DN=CN=joe???x?\n  by mx.example.com with ESMTPS; 5 Mar 2024 07:08:09 -0000\n"},
 		{"a certificate that anybody can make", sqmail.Peer{Remote: remote, TLS: &claimed, Protocol: "ESMTPS"}, "",
