@@ -116,12 +116,13 @@ func (c *chunkSource) endLine(p []byte) (int, error) {
 	return 1, nil
 }
 
-// next waits for the next chunk. Between chunks a client may send NOOP. What
-// ends the transaction is kept, and run when the Receiver has returned.
+// next waits for the next chunk, as one waits within a message. Between chunks a
+// client may send NOOP. What ends the transaction is kept, and run when the
+// Receiver has returned.
 func (c *chunkSource) next() error {
 	s := c.s
 	for {
-		line, err := s.conn.ReadLine(maxCommandLine)
+		line, err := s.conn.Reader().ReadLine(maxCommandLine)
 		if err != nil {
 			if r := s.lineError(line, err); r.Code != 0 {
 				s.bad(r)

@@ -201,6 +201,49 @@ func TestShutdownLetsMessagesFinish(t *testing.T) {
 	})
 }
 
+func TestShutdownLetsChunksFinish(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var r smtpdtest.Recorder
+		server := accepting(&r)
+		c := inMemory(t, server)
+		c.Expect(220)
+		c.Do("EHLO c", 250)
+		c.Do("MAIL FROM:<a@example.org>", 250)
+		c.Do("RCPT TO:<b@example.test>", 250)
+		c.Do("BDAT 6\r\ntext", 250)
+		done := make(chan error, 1)
+		go func() { done <- server.Shutdown(t.Context()) }()
+		synctest.Wait()
+		c.Do("NOOP", 250)
+		c.Do("BDAT 6\r\nmore", 250)
+		c.Do("BDAT 0 LAST", 250)
+		wantReply(t, c, "421 4.3.2")
+		c.ExpectEnd()
+		if err := <-done; err != nil || len(r.Messages()) != 1 {
+			t.Error(err, len(r.Messages()))
+		}
+	})
+}
+
+// TestSilenceBetweenChunksEndsSession: it is silence within a message.
+func TestSilenceBetweenChunksEndsSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var r smtpdtest.Recorder
+		c := inMemory(t, accepting(&r))
+		c.Expect(220)
+		c.Do("EHLO c", 250)
+		c.Do("MAIL FROM:<a@example.org>", 250)
+		c.Do("RCPT TO:<b@example.test>", 250)
+		c.Do("BDAT 6\r\ntext", 250)
+		time.Sleep(3 * time.Minute)
+		wantReply(t, c, "421 4.4.2")
+		c.ExpectEnd()
+		if n := len(r.Messages()); n != 0 {
+			t.Errorf("%d messages taken", n)
+		}
+	})
+}
+
 // stuckReceiver reads the message and then waits for the end of its context.
 var stuckReceiver = sqmail.ReceiverFunc(func(ctx context.Context, _ *sqmail.Envelope, body io.Reader) (sqmail.Receipt, error) {
 	io.Copy(io.Discard, body)
