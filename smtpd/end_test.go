@@ -58,3 +58,20 @@ func TestEachBeginningHasItsEnd(t *testing.T) {
 		})
 	}
 }
+
+// refusesSessions is ends, but lets nobody in.
+type refusesSessions struct{ ends }
+
+func (r *refusesSessions) BeginSession(context.Context, *sqmail.Peer) (smtpd.Policy, error) {
+	return nil, reject(550, "no")
+}
+
+func TestSessionThatWasRefusedHasNoEnd(t *testing.T) {
+	r := new(refusesSessions)
+	server := smtpdtest.NewServer(t, nil, func(s *smtpd.Server) { s.Policy = r })
+	server.Talk(t, "S: 554*\nEND\n")
+	server.Close()
+	if r.heard != "" {
+		t.Error(r.heard)
+	}
+}

@@ -18,10 +18,16 @@ type mailboxes struct{ smtpdtest.Recorder }
 func (m *mailboxes) ReceiveEach(ctx context.Context, env *sqmail.Envelope, body io.Reader, outcome func(int, error)) (sqmail.Receipt, error) {
 	for i, to := range env.Recipients {
 		if strings.HasPrefix(to.Path.Local, "full") {
+			outcome(i, nil)
 			outcome(i, reject(552, "mailbox full"))
+			outcome(i, nil) // told twice, the error counts
 		}
 	}
-	return m.Receive(ctx, env, body)
+	receipt, err := m.Receive(ctx, env, body)
+	if env.ReversePath.Local == "late" {
+		err = reject(554, "too late")
+	}
+	return receipt, err
 }
 
 // dropsFirst is a Policy that takes the first of several recipients out of the
@@ -39,6 +45,14 @@ func (dropsFirst) CheckData(_ context.Context, _ *sqmail.Peer, env *sqmail.Envel
 		env.Recipients = append(env.Recipients, sqmail.Recipient{Path: sqmail.PathOf("full-copy@example.test")})
 	}
 	return nil
+}
+
+// TestRestHearsTheReceiversError: of whom it has told nothing.
+func TestRestHearsTheReceiversError(t *testing.T) {
+	server := smtpdtest.NewServer(t, &mailboxes{}, func(s *smtpd.Server) { s.LMTP = true })
+	server.Talk(t, "S: 220*\nC: LHLO c\nS: 250...\nC: MAIL FROM:<late@example.org>\nS: 250*\n"+
+		"C: RCPT TO:<full-b@example.test>\nS: 250*\nC: RCPT TO:<c@example.test>\nS: 250*\nC: DATA\nS: 354*\nC: .\n"+
+		"S: 552 5.7.1 mailbox full\nS: 554 5.7.1 too late\n")
 }
 
 // TestEachRecipientHearsItsOwn: and nobody hears 250 for another.

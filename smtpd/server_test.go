@@ -176,6 +176,9 @@ func TestProtocolFollowsTheSession(t *testing.T) {
 	send("", "ESMTPS")
 	c.Do("AUTH PLAIN AGpvZQB3cm9uZw==", 535)
 	send("", "ESMTPS")
+	if all := r.Messages(); all[len(all)-1].Envelope.Peer.User != "" {
+		t.Error("who has failed to authenticate has a name")
+	}
 	c.Do("AUTH PLAIN AGpvZQBzZWNyZXQ=", 235)
 	send("", "ESMTPSA")
 	send(" SMTPUTF8", "UTF8SMTPSA")

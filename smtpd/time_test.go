@@ -57,6 +57,18 @@ func TestIdleSessionEnds(t *testing.T) {
 	})
 }
 
+// TestIdleTimeByClient: ForPeer may give clients less patience.
+func TestIdleTimeByClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hasty := &smtpd.Server{IdleTimeout: time.Minute / 2}
+		c := inMemory(t, &smtpd.Server{ForPeer: func(context.Context, *sqmail.Peer) (*smtpd.Server, error) { return hasty, nil }})
+		c.Expect(220)
+		time.Sleep(time.Minute / 2)
+		wantReply(t, c, "421 4.4.2")
+		c.ExpectEnd()
+	})
+}
+
 func TestDribbledCommandEndsSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := inMemory(t, &smtpd.Server{})

@@ -69,6 +69,32 @@ func TestXClientAttributes(t *testing.T) {
 	}
 }
 
+// TestXCLIENTLeavesTheNameBehind: that of the proxy is not its client's.
+func TestXCLIENTLeavesTheNameBehind(t *testing.T) {
+	var seen sqmail.Peer
+	server := smtpdtest.NewServer(t, nil, func(s *smtpd.Server) {
+		s.XCLIENTFrom, s.Policy = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}, seeing{&seen}
+		s.ForPeer = func(_ context.Context, peer *sqmail.Peer) (*smtpd.Server, error) {
+			if peer.Remote.Addr().IsLoopback() {
+				peer.Name = "proxy.example.test"
+			}
+			return nil, nil
+		}
+	})
+	c := server.Dial(t)
+	for _, test := range []struct{ attributes, name string }{
+		{"LOGIN=joe", "proxy.example.test"},
+		{"ADDR=192.0.2.7", ""},
+		{"ADDR=192.0.2.8 NAME=c.example.org", "c.example.org"},
+		{"LOGIN=joe", "c.example.org"},
+	} {
+		c.Do("XCLIENT "+test.attributes, 220)
+		if seen.Name != test.name {
+			t.Errorf("%s: %q, want %q", test.attributes, seen.Name, test.name)
+		}
+	}
+}
+
 // seeing notes the peer of the last connection.
 type seeing struct{ peer *sqmail.Peer }
 
