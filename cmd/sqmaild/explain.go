@@ -125,6 +125,14 @@ func (q *question) check() error {
 	if len(q.to) == 0 || len(q.from) != 1 {
 		return errors.New("-from is needed once, and -to at least once")
 	}
+	if from := q.from[0]; from.Domain == "" && !from.IsNull() {
+		return fmt.Errorf("-from %s has no domain: the server answers 501", from)
+	}
+	for _, to := range q.to {
+		if to.Domain == "" && !strings.EqualFold(to.Local, "postmaster") {
+			return fmt.Errorf("-to %s has no domain: the server answers 501", to)
+		}
+	}
 	q.peer.Remote = netip.AddrPortFrom(addr.Unmap(), 0)
 	return nil
 }

@@ -98,3 +98,24 @@ func TestExplainRefusesNonsense(t *testing.T) {
 		}
 	}
 }
+
+// TestExplainTakesWhatServersTake: paths without a domain are none, but for
+// postmaster's (RFC 5321, 4.1.1.3).
+func TestExplainTakesWhatServersTake(t *testing.T) {
+	dir := explainedHome(t)
+	for _, test := range []struct {
+		from, to string
+		want     int
+	}{
+		{"a@x.test", "joe", exitPermanent},
+		{"a", "joe@mx.example.org", exitPermanent},
+		{"postmaster", "joe@mx.example.org", exitPermanent},
+		{"a@x.test", "Postmaster", exitDone},
+		{"", "joe@mx.example.org", exitDone},
+	} {
+		out, errs, code := runCommand(t, "", "explain", "-home", dir, "-from", test.from, "-to", test.to)
+		if code != test.want || code != exitDone && !strings.Contains(errs, "the server answers 501") {
+			t.Errorf("from %q to %q: exit %d %s\n%s", test.from, test.to, code, errs, out)
+		}
+	}
+}
