@@ -2,10 +2,10 @@
 // names and types of attachments, how many there are and how deep they are.
 //
 // A [Filter] walks the structure while the message passes (RFC 2045, 2046). It
-// decodes headers, with the names in them (RFC 2047, RFC 2231), and never a
-// body: what is in an archive it does not see, and an encrypted part it knows by
-// its type. Refuse what may hold anything by its name ("*.zip") or type
-// ("multipart/encrypted"), and leave the content to a virus scanner.
+// decodes headers, with the names in them (RFC 2047, RFC 2231), and of bodies only
+// messages that lie encoded in others: what is in an archive it does not see, and an
+// encrypted part it knows by its type. Refuse what may hold anything by its name
+// ("*.zip") or type ("multipart/encrypted", "message/partial"), and leave the content to a virus scanner.
 //
 // # Who reads it otherwise
 //

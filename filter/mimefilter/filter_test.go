@@ -59,6 +59,17 @@ func parts(t *testing.T, text string) []string {
 	return got
 }
 
+// encode64 returns text in base64, in lines of 60.
+func encode64(text string) string {
+	var b strings.Builder
+	for all := base64.StdEncoding.EncodeToString([]byte(text)); len(all) > 0; {
+		n := min(60, len(all))
+		b.WriteString(all[:n] + "\n")
+		all = all[n:]
+	}
+	return b.String()
+}
+
 func TestStructure(t *testing.T) {
 	const mixed = "Content-Type: multipart/mixed; boundary=b\n\n"
 	for _, test := range []struct {
@@ -93,8 +104,29 @@ func TestStructure(t *testing.T) {
 			[]string{"1/0 message/rfc822", "2/1 image/png x.png"},
 		},
 		{
-			"one that is encoded", "Content-Type: message/rfc822\nContent-Transfer-Encoding: base64\n\nContent-Type: image/png\n\n",
-			[]string{"1/0 message/rfc822"},
+			"one in base64", mixed + "--b\nContent-Type: message/rfc822\nContent-Transfer-Encoding: base64\n\n" +
+				encode64(mixed+"--b\nContent-Type: image/png; name=x.png\n\nx\n--b--\n") + "--b\nContent-Type: image/gif\n\n",
+			[]string{"1/0 multipart/mixed", "2/1 message/rfc822", "3/2 multipart/mixed", "4/3 image/png x.png", "5/1 image/gif"},
+		},
+		{
+			"one without padding and with junk", "Content-Type: message/rfc822\nContent-Transfer-Encoding: base64\n\n" +
+				strings.TrimRight(strings.ReplaceAll(encode64("Content-Type: image/png;\n\tname=x"), "\n", "!\n"), "=!\n"),
+			[]string{"1/0 message/rfc822", "2/1 image/png x"},
+		},
+		{
+			"one in quoted-printable", "Content-Type: message/rfc822\nContent-Transfer-Encoding: quoted-printable\n\n" +
+				"Content-Type: image/p=\nng; name=3D=\nx=2Epng\n\n",
+			[]string{"1/0 message/rfc822", "2/1 image/png x.png"},
+		},
+		{
+			"one in one", "Content-Type: message/rfc822\nContent-Transfer-Encoding: base64\n\n" +
+				encode64("Content-Type: message/global\r\nContent-Transfer-Encoding: base64\r\n\r\n"+encode64("Content-Type: image/png\r\n\r\n")),
+			[]string{"1/0 message/rfc822", "2/1 message/global", "3/2 image/png"},
+		},
+		{
+			"one that ends within a line", mixed + "--b\nContent-Type: message/rfc822\nContent-Transfer-Encoding: base64\n\n" +
+				encode64("Content-Type: image/png") + "--b--\n",
+			[]string{"1/0 multipart/mixed", "2/1 message/rfc822", "3/2 image/png"},
 		},
 		{
 			"a digest", "Content-Type: multipart/digest; boundary=b\n\n--b\n\nContent-Type: image/png\n\n--b\nContent-Type: text/html\n\nx\n",

@@ -17,6 +17,8 @@ func FuzzMessage(f *testing.F) {
 	f.Add("Content-Disposition: attachment; filename*0*=utf-8''%41; filename*1=\"=?utf-8?Q?=2Eexe?=\"\n\nbegin 644 x.exe\n", uint8(7))
 	f.Add(nested(70), uint8(100))
 	f.Add(flat(20), uint8(2))
+	f.Add(encoded(2, "Content-Disposition: attachment; filename=a.exe\n\n"), uint8(3))
+	f.Add("Content-Type: message/rfc822\nContent-Transfer-Encoding: base64\n\n"+encode64("Content-Disposition: attachment; filename=a.exe\n\n"), uint8(3))
 	f.Fuzz(func(t *testing.T, text string, n uint8) {
 		type seen struct {
 			parts   []mimefilter.Part

@@ -23,6 +23,15 @@ func nested(n int) string {
 
 func nestedMessages(n int) string { return strings.Repeat("Content-Type: message/rfc822\n\n", n) }
 
+// encoded puts a message into n others, each in quoted-printable, which makes it
+// no longer.
+func encoded(n int, message string) string {
+	for range n {
+		message = "Content-Type: message/rfc822\nContent-Transfer-Encoding: quoted-printable\n\n" + strings.ReplaceAll(message, "=", "=3D")
+	}
+	return message
+}
+
 func flat(n int) string {
 	return "Content-Type: multipart/mixed; boundary=b\n\n" + strings.Repeat("--b\n\n", n)
 }
@@ -46,6 +55,10 @@ func TestLimitsBoundTheWork(t *testing.T) {
 		{"100,000 parts of a part", wide(100_000), "parts more than 64 deep", 300},
 		{"10,000 nested parts", nested(10_000), "parts more than 64 deep", 300},
 		{"10,000 messages in messages", nestedMessages(10_000), "parts more than 64 deep", 300},
+		{"a deep one in an encoded one", encoded(1, nested(10_000)), "parts more than 64 deep", 400},
+		{"many parts in an encoded one", encoded(1, flat(100_000)), "more than 1000 parts", 4200},
+		{"encoded ones in one another", encoded(5, flat(100_000)), "encoded messages more than 4 deep", 100},
+		{"a line of 10 MB in an encoded one", encoded(1, strings.Repeat("x", 10<<20)), "line of an encoded message longer than 1024 octets", 10},
 		{"100,000 uuencoded files", "\n" + strings.Repeat("begin 644 x\n", 100_000), "more than 1000 parts", 1100},
 	} {
 		s, err := new(mimefilter.Filter).Body(t.Context(), &filter.Session{})
@@ -114,6 +127,11 @@ func TestLimitsCanBeSet(t *testing.T) {
 		{"folded", mimefilter.Filter{MaxFieldLines: 3}, "A: x\n y\n z\nB: x\n y\n z\n\n", ""},
 		{"folded too often", mimefilter.Filter{MaxFieldLines: 3}, "A: x\n y\n z\n z\n\n", "field of more than 3 lines"},
 		{"line", mimefilter.Filter{MaxLine: 100}, "A: " + long + "\n\n" + long + "\n" + long, ""},
+		{"parts in an encoded message", mimefilter.Filter{MaxParts: 4}, encoded(1, flat(2)) + "\n", ""},
+		{"too many parts in one", mimefilter.Filter{MaxParts: 4}, encoded(1, flat(3)) + "\n", "more than 4 parts"},
+		{"depth of an encoded message", mimefilter.Filter{MaxDepth: 2}, encoded(1, flat(1)) + "\n", ""},
+		{"too deep in one", mimefilter.Filter{MaxDepth: 1}, encoded(1, flat(1)) + "\n", "parts more than 1 deep"},
+		{"four encoded", mimefilter.Filter{}, encoded(4, "\n"), ""},
 		{"long line", mimefilter.Filter{MaxLine: 99}, "\n" + long + "\n", "line longer than 99 octets"},
 		{"size", mimefilter.Filter{MaxSize: 102}, "\n" + long + "\n", ""},
 		{"long", mimefilter.Filter{MaxSize: 101}, "\n" + long + "\n", "longer than 101 octets"},
@@ -138,6 +156,7 @@ func BenchmarkFilter(b *testing.B) {
 		"nested":        nested(10_000),
 		"few parts":     flat(900),
 		"hyphens":       nested(60) + "\n" + strings.Repeat("--zz\n", 10<<20/5),
+		"encoded":       encoded(4, flat(1)+strings.Repeat(strings.Repeat("x", 76)+"\n", 10<<20/77)),
 		"many readings": flat(0) + strings.Repeat("--b\nContent-Type: text/plain"+names.String()+"\n\n", 900),
 	} {
 		b.Run(name, func(b *testing.B) {

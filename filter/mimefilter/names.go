@@ -1,7 +1,6 @@
 package mimefilter
 
 import (
-	"encoding/base64"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -77,7 +76,10 @@ func words(s string) string {
 			return b.String()
 		}
 		if encoding == "b" {
-			text = lenient64(text)
+			var d decoder64
+			d.decode([]byte(text))
+			d.end()
+			text = string(d.out)
 		} else {
 			text = escaped(strings.ReplaceAll(text, "_", " "), '=')
 		}
@@ -106,33 +108,6 @@ func cutWord(s string) (before, charset, encoding, text, after string, found boo
 		return before, charset, encoding, text, after, true
 	}
 }
-
-// lenient64 decodes base64. Characters that are not of its alphabet are left
-// out (RFC 2045, 6.8), and what is behind padding goes on.
-func lenient64(s string) string {
-	var b []byte
-	for piece := range strings.SplitSeq(s, "=") {
-		digits := strings.Map(func(c rune) rune {
-			if c >= 0x80 || !is64[c] {
-				return -1
-			}
-			return c
-		}, piece)
-		if len(digits)%4 == 1 {
-			digits = digits[:len(digits)-1] // six bits are no octet
-		}
-		b, _ = base64.RawStdEncoding.AppendDecode(b, []byte(digits))
-	}
-	return string(b)
-}
-
-// is64 is the alphabet of base64.
-var is64 = func() (is [0x80]bool) {
-	for _, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/") {
-		is[c] = true
-	}
-	return is
-}()
 
 // toUTF8 makes UTF-8 of octets in a charset, as far as that matters here.
 func toUTF8(charset, s string) string {

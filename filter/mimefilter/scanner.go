@@ -19,8 +19,12 @@ type scanner struct {
 	parts    int
 	inHeader bool
 	head     header // of the present part
-	text     bool   // the present part is not encoded
+	text     bool   // the present part is not in base64
+	encoding string // of the present part
 	depth    int    // of the present part
+
+	enclosed *enclosed // the message that lies encoded in the present part; nil: none does
+	layer    int       // how many such messages this one lies in
 
 	line   []byte // the beginning of a line that is not complete
 	length int    // of that line so far
@@ -106,7 +110,7 @@ func (m *scanner) Write(p []byte) (int, error) {
 
 // skip returns what is behind those lines of a body that decide nothing.
 func (m *scanner) skip(p []byte) []byte {
-	if m.inHeader || m.length > 0 || m.f.MaxLine > 0 {
+	if m.inHeader || m.length > 0 || m.f.MaxLine > 0 || m.enclosed != nil {
 		return p
 	}
 	for len(p) > 0 && p[0] != '-' && !(m.text && p[0] == 'b') {
@@ -158,6 +162,8 @@ func (m *scanner) whole(line []byte) {
 	}
 	if m.inHeader {
 		m.headerLine(line)
+	} else if m.enclosed != nil {
+		m.enclosedLine(line)
 	} else if m.text && bytes.HasPrefix(line, []byte("begin ")) {
 		m.uuencoded(line)
 	}
@@ -180,6 +186,7 @@ func (m *scanner) delimiter(line []byte) bool {
 	if m.inHeader {
 		m.endHeader() // it may open one more, but this line is not its own
 	}
+	m.endEnclosed()
 	m.open = m.open[:found+1]
 	m.inHeader, m.text = false, true
 	if !bytes.HasPrefix(line[2+longest:], []byte("--")) {
@@ -230,13 +237,15 @@ func (m *scanner) endHeader() {
 		part.Type, c.types = "message/rfc822", append(c.types[:0], "message/rfc822")
 	}
 	m.decide(m.f.check(m.ctx, part, c.types))
-	m.text = c.encoding != "base64"
+	m.text, m.encoding = c.encoding != "base64", c.encoding
 	switch {
 	case m.done:
 	case c.boundary != "" && c.has("multipart"):
 		m.open = append(m.open, multipart{c.boundary, m.depth, c.has("multipart/digest")})
+	case !c.has("message/rfc822") && !c.has("message/global"):
 	case c.encoding == "base64" || c.encoding == "quoted-printable":
-	case c.has("message/rfc822") || c.has("message/global"):
+		m.enclose()
+	default:
 		m.begin(m.depth + 1)
 	}
 }
@@ -268,6 +277,7 @@ func (m *scanner) End() (sqmail.Verdict, error) {
 	if m.inHeader && !m.done {
 		m.endHeader()
 	}
+	m.endEnclosed()
 	if !m.done && m.tags.Len() > 0 {
 		return sqmail.Verdict{Action: sqmail.ActionTag, Header: m.tags.String()}, nil
 	}
@@ -276,6 +286,9 @@ func (m *scanner) End() (sqmail.Verdict, error) {
 
 // Close frees the scanner. It keeps buffers of usual size for the next message.
 func (m *scanner) Close() {
+	if m.enclosed != nil { // the message was broken off
+		m.enclosed.inner.Close()
+	}
 	line, open, head := m.line, m.open, m.head
 	if cap(line) > 4*peek || cap(open) > 16 || cap(head.value) > 4*peek {
 		m.done, m.line = true, nil
