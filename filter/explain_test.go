@@ -2,6 +2,7 @@ package filter_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -108,5 +109,18 @@ func TestExplainDoesNotWait(t *testing.T) {
 	steps, err := chain.Explain(t.Context(), &filter.Facts{Peer: new(sqmail.Peer), To: []sqmail.Path{{}}})
 	if err != nil || len(steps) != 5 || steps[0].Verdicts[0].Action != sqmail.ActionDelay {
 		t.Errorf("%+v, %v", steps, err)
+	}
+}
+
+// TestConnectionRuleThatDeniesClosesTheSession, whichever stage it is told at.
+func TestConnectionRuleThatDeniesClosesTheSession(t *testing.T) {
+	deny := &filter.ConnectionRule{Rule: filter.Rule{Text: "192.0.2.", File: "rules", Line: 3}, Deny: true}
+	v := deny.Verdict(new(sqmail.Peer))
+	var e *sqmail.Error
+	if !errors.As(v.Err(), &e) || !e.Close || e.Reply.Code != 554 || v.Rule != "192.0.2." || v.Line != 3 {
+		t.Errorf("%+v", v)
+	}
+	if v := (&filter.ConnectionRule{}).Verdict(new(sqmail.Peer)); v.Err() != nil || v.Rule != "" {
+		t.Errorf("no rule: %+v", v)
 	}
 }

@@ -49,7 +49,7 @@ func (z *zone) LookupMX(_ context.Context, name string) (list []*net.MX, _ error
 }
 
 func TestBadHello(t *testing.T) {
-	rules := rulesOf("localhost", "*.invalid", "[192.168.1.2]!", "myname.example.com", "exempt.test!")
+	rules := rulesOf("localhost", "*.invalid", "[192.168.1.2]!", "myname.example.com", "exempt.test!", "*.UPPER.test")
 	z := &zone{
 		addrs:  map[string]bool{"h.example.org": true},
 		mx:     map[string][]string{"example.org": {"h.example.org"}, "null.test": {"."}},
@@ -69,6 +69,7 @@ func TestBadHello(t *testing.T) {
 		{mode: "", host: "h.example.org", silent: true},
 		{mode: "=", host: "h.example.org", hello: "H.example.ORG"},
 		{mode: "=", host: "h.example.org", hello: "other", want: "="},
+		{mode: ".", host: "h.example.org", hello: "x.upper.TEST", want: "*.upper.test"},
 		{mode: ".", host: "h.example.org", hello: "X.Invalid", want: "*.invalid"}, // REQ: the case of a domain does not matter
 		{mode: ".", hello: "localhost", relay: true},
 		{mode: ".", host: "h.example.org", hello: "localhost.", want: "localhost"}, // the same name
@@ -152,7 +153,7 @@ func TestSenderDomain(t *testing.T) {
 	z := &zone{
 		addrs:  map[string]bool{"a.test": true, "mx.test": true},
 		mx:     map[string][]string{"m.test": {"mx.test"}, "many.test": slices.Repeat([]string{"gone.test"}, 11), "lame.test": {"gone.test"}, "null.test": {"."}, "half.test": {"broken.test", "mx.test"}},
-		broken: map[string]bool{"broken.test": true},
+		broken: map[string]bool{"broken.test": true, ".": true}, // nobody is to ask for the root (RFC 7505)
 	}
 	for _, test := range []struct {
 		from string
@@ -192,6 +193,18 @@ func TestSenderDomain(t *testing.T) {
 	}
 }
 
+func TestSenderDomainsOfRelayClientsAreNotLookedUp(t *testing.T) {
+	z := new(zone)
+	f := &filter.SenderDomain{Resolver: z}
+	s := &filter.Session{Peer: &sqmail.Peer{User: "joe"}, Envelope: &sqmail.Envelope{ReversePath: sqmail.PathOf("u@gone.test")}}
+	for range 2 {
+		v, err := f.Recipient(t.Context(), s, new(sqmail.Recipient))
+		if v.Action != sqmail.ActionPass || err != nil || z.queries > 0 {
+			t.Errorf("%+v, %v, after %d queries", v, err, z.queries)
+		}
+	}
+}
+
 func TestMaxRecipients(t *testing.T) {
 	begun, _ := (&filter.Chain{Filters: []filter.Filter{filter.MaxRecipients(2)}}).BeginSession(t.Context(), &sqmail.Peer{})
 	p := begun.(*filter.Policy)
@@ -204,6 +217,17 @@ func TestMaxRecipients(t *testing.T) {
 				t.Errorf("recipient %d: %d, want %d", n+1, got, want)
 			}
 		}
+	}
+}
+
+// TestTarpitIsForStrangers: who authenticates after having guessed is none.
+func TestTarpitIsForStrangers(t *testing.T) {
+	f := &filter.Tarpit{Count: 1, Delay: time.Hour, Notorious: true}
+	s := &filter.Session{Peer: &sqmail.Peer{User: "joe"}, Unknown: 5, Recipients: 5}
+	v, err := f.Recipient(t.Context(), s, new(sqmail.Recipient))
+	w, failed := f.Data(t.Context(), s)
+	if v.Action != sqmail.ActionPass || w.Action != sqmail.ActionPass || err != nil || failed != nil {
+		t.Errorf("%+v, %v; %+v, %v", v, err, w, failed)
 	}
 }
 
@@ -233,6 +257,7 @@ func TestTarpit(t *testing.T) {
 		{"many", filter.Tarpit{Count: 2, Delay: 5 * time.Second}, []string{"a", "b", "c"}, []int{250, 250, 250}, []int{0, 5, 5}, 250, false},
 		{"guessing", filter.Tarpit{Count: 2}, []string{"bad", "bad", "a"}, []int{550, 550, 452}, []int{0, 0, 0}, 250, false},
 		{"notorious", filter.Tarpit{Count: 2, Notorious: true}, []string{"a", "bad", "bad", "a"}, []int{250, 550, 550, 452}, []int{0, 0, 0, 0}, 503, true},
+		{"notorious, no pause", filter.Tarpit{Count: 2, Delay: time.Second, Notorious: true}, []string{"a", "b", "c"}, []int{250, 250, 250}, []int{0, 0, 0}, 250, false},
 		{"off", filter.Tarpit{Delay: 9 * time.Second}, []string{"a", "bad", "a"}, []int{250, 550, 250}, []int{0, 0, 0}, 250, false},
 	} {
 		synctest.Test(t, func(t *testing.T) {

@@ -105,6 +105,7 @@ func TestMailFromRules(t *testing.T) {
 		{rules: "joe@example.com&joe.stein@example.com", user: "joe@example.com", from: "boss@example.com"},
 		{rules: "192.0.2.&@example.com", addr: "192.0.2.9", from: "any@example.com", ok: true},
 		{rules: "192.0.2.&@example.com", addr: "192.0.2.9", from: "any@sub.example.com"},
+		{rules: "192.0.2.&@example.com", addr: "192.0.2.9", from: "any@example.com.test"},
 		{rules: "=.heaven.mil&god@heaven.mil,st.peter@heaven.mil", host: "gate.heaven.mil", from: "st.peter@heaven.mil", ok: true},
 		{rules: "10.&", addr: "10.1.2.3", from: "any@thing.test", ok: true},
 		{rules: "fe80:&user@my.local", addr: "fe80::1", from: "user@my.local", ok: true},

@@ -45,7 +45,7 @@ func stranger() *filter.Session { return &filter.Session{Peer: &sqmail.Peer{}} }
 func TestRecipients(t *testing.T) {
 	sources := map[string][]string{
 		"users/recipients.cdb": {":me@mydomain.com", ":list-@mydomain.com"},
-		"bin/pam":              {"a@example.com", "a@sub.example.com", "verp-@example.com"},
+		"bin/pam":              {"a@example.com", "a@sub.example.com", "verp-@example.com", "a@badexample.com"},
 		"etc/fastforward.cdb":  {":info@other.org", ":old@localhost"},
 	}
 	worked := []string{"!nocheck.com", "@mydomain.com:users/recipients.cdb", "example.com|bin/pam", "*:etc/fastforward.cdb", "!*"}

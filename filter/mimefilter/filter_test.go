@@ -146,6 +146,10 @@ func TestStructure(t *testing.T) {
 			[]string{"1/0 text/plain", "2/1 image/png"},
 		},
 		{
+			"uuencoded, or not", "Content-Transfer-Encoding: 7bit\nContent-Transfer-Encoding: base64\n\nbegin 644 x\n",
+			[]string{"1/0 text/plain", "2/1 application/x-uuencode x"},
+		},
+		{
 			"uuencoded", "Subject: x\n\nbegin 644 Evil.EXE\n#86%A\n`\nend\nbegin again\nbegin 999 x\nbegin 644 \n",
 			[]string{"1/0 text/plain", "2/1 application/x-uuencode evil.exe"},
 		},
@@ -257,20 +261,23 @@ func TestTypes(t *testing.T) {
 
 func TestWhatHasTooManyReadingsIsRefused(t *testing.T) {
 	for text, rule := range map[string]string{
-		"Content-Type: multipart/mixed; boundary=a; boundary=b\n\n":                                      "two boundaries",
-		"Content-Type: multipart/mixed; boundary=a\nContent-Type: multipart/mixed; boundary=b\n\n":       "two boundaries",
-		"Content-Type: multipart/mixed; boundary=a\nContent-Type: multipart/mixed; boundary=\"a\"\n\n":   "",
-		"Content-Type: multipart/mixed; boundary=\"\"\n\n":                                               "empty boundary",
-		"Content-Type: multipart/mixed; boundary=(a comment)b\n\n":                                       "two boundaries",
-		"Content-Type: multipart/mixed; boundary=" + strings.Repeat("b", 257) + "\n\n":                   "boundary too long",
-		"Content-Type: multipart/mixed; boundary=" + strings.Repeat("b", 256) + "\n\n":                   "",
-		"Content-Type: text/plain; name=" + strings.Repeat("x", 513) + "\n\n":                            "name of an attachment too long",
-		"Content-Type: text/plain; name=" + strings.Repeat("x", 512) + "\n\n":                            "",
-		"Content-Type: text/plain" + strings.Repeat("; a=b", 200) + "\n\n":                               "",
-		"Content-Type: text/plain" + strings.Repeat("; a=b", 201) + "\n\n":                               "too many parameters",
-		"Content-Disposition: attachment" + strings.Repeat(" a=b", 201) + "\n\n":                         "too many parameters",
-		"Content-Type: text/plain" + several("; name=%d") + "\n\n":                                       "too many names of an attachment",
-		"Content-Type: multipart/mixed; boundary=\"a b\"; boundary=a\n\n--a b\nContent-Type: x/y\n\n--a": "",
+		"Content-Type: multipart/mixed; boundary=a; boundary=b\n\n":                                            "two boundaries",
+		"Content-Type: multipart/mixed; boundary=a\nContent-Type: multipart/mixed; boundary=b\n\n":             "two boundaries",
+		"Content-Type: multipart/mixed; boundary=a\nContent-Type: multipart/mixed; boundary=\"a\"\n\n":         "",
+		"Content-Type: message/rfc822\nContent-Transfer-Encoding: base64\nContent-Transfer-Encoding: 7bit\n\n": "two encodings of a message",
+		"Content-Type: message/rfc822\nContent-Transfer-Encoding: 8bit\nContent-Transfer-Encoding: 8BIT\n\n":   "",
+		"Content-Type: image/png\nContent-Transfer-Encoding: base64\nContent-Transfer-Encoding: 7bit\n\n":      "",
+		"Content-Type: multipart/mixed; boundary=\"\"\n\n":                                                     "empty boundary",
+		"Content-Type: multipart/mixed; boundary=(a comment)b\n\n":                                             "two boundaries",
+		"Content-Type: multipart/mixed; boundary=" + strings.Repeat("b", 257) + "\n\n":                         "boundary too long",
+		"Content-Type: multipart/mixed; boundary=" + strings.Repeat("b", 256) + "\n\n":                         "",
+		"Content-Type: text/plain; name=" + strings.Repeat("x", 513) + "\n\n":                                  "name of an attachment too long",
+		"Content-Type: text/plain; name=" + strings.Repeat("x", 512) + "\n\n":                                  "",
+		"Content-Type: text/plain" + strings.Repeat("; a=b", 200) + "\n\n":                                     "",
+		"Content-Type: text/plain" + strings.Repeat("; a=b", 201) + "\n\n":                                     "too many parameters",
+		"Content-Disposition: attachment" + strings.Repeat(" a=b", 201) + "\n\n":                               "too many parameters",
+		"Content-Type: text/plain" + several("; name=%d") + "\n\n":                                             "too many names of an attachment",
+		"Content-Type: multipart/mixed; boundary=\"a b\"; boundary=a\n\n--a b\nContent-Type: x/y\n\n--a":       "",
 	} {
 		v, err := look(t, new(mimefilter.Filter), text, 100)
 		if err != nil || v.Rule != rule || (rule != "") != (v.Reply.Code == 554 && v.Reply.Enhanced == sqmail.EnhancedCode{5, 6, 0}) {

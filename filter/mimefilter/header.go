@@ -96,6 +96,7 @@ type content struct {
 	types       []string // at least one
 	noType      bool     // that one is the default
 	encoding    string
+	encodings   bool // there are several that differ
 	disposition string
 	boundary    string
 	names       []string
@@ -143,6 +144,7 @@ func (h *header) content() (c content, why string) {
 		// Parts that are encoded in one reading and not in the other are
 		// looked at as those that are not.
 		word := strings.ToLower(firstWord(field))
+		c.encodings = c.encodings || c.encoding != "" && word != c.encoding
 		if c.encoding == "" || word != "base64" && word != "quoted-printable" {
 			c.encoding = word
 		}

@@ -243,6 +243,8 @@ func (m *scanner) endHeader() {
 	case c.boundary != "" && c.has("multipart"):
 		m.open = append(m.open, multipart{c.boundary, m.depth, c.has("multipart/digest")})
 	case !c.has("message/rfc822") && !c.has("message/global"):
+	case c.encodings:
+		m.refuse(malformed, "two encodings of a message")
 	case c.encoding == "base64" || c.encoding == "quoted-printable":
 		m.enclose()
 	default:

@@ -94,16 +94,29 @@ func TestClamdIsShownMaxSize(t *testing.T) {
 
 // A daemon that says that all is well before it has seen all is not believed.
 func TestClamdMustReadTheWhole(t *testing.T) {
-	client, server := net.Pipe()
-	go func() {
-		br := make([]byte, 10)
-		io.ReadFull(server, br)
-		server.Close()
-	}()
-	f := &scan.Clamd{Dial: func(context.Context, string, string) (net.Conn, error) { return client, nil }}
-	if v, err := ask(t, f, message); err == nil {
-		t.Errorf("%+v", v)
+	f := &scan.Clamd{Dial: func(context.Context, string, string) (net.Conn, error) {
+		client, _ := net.Pipe()
+		return &hasty{client, strings.NewReader("stream: OK\x00"), 20}, nil
+	}}
+	if v, err := ask(t, f, message); !errors.Is(err, io.ErrClosedPipe) {
+		t.Errorf("%+v, %v", v, err)
 	}
+}
+
+// hasty is a connection to a daemon that answers and closes after some octets.
+type hasty struct {
+	net.Conn
+	answer io.Reader
+	left   int
+}
+
+func (c *hasty) Read(p []byte) (int, error) { return c.answer.Read(p) }
+
+func (c *hasty) Write(p []byte) (int, error) {
+	if c.left -= len(p); c.left < 0 {
+		return 0, io.ErrClosedPipe
+	}
+	return len(p), nil
 }
 
 func TestClamdThatCannotBeAsked(t *testing.T) {

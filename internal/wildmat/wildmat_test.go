@@ -34,6 +34,7 @@ func TestMatch(t *testing.T) {
 		{"a5c", "a[0-9]c", true},
 		{"a5c", "a[^0-9]c", false},
 		{"a!c", "a[!0-9]c", true},
+		{"a5c", "a[!0-9]c", true}, // "!" is a member like any other
 		{"abcabc", "*c", true},
 		{"abd", "*c", false},
 
