@@ -29,6 +29,10 @@ func (Disk) Create(name string, perm fs.FileMode) (File, error) {
 // ErrNotRegular says that a name does not stand for a regular file.
 var ErrNotRegular = errors.New("not a regular file")
 
+// ErrNotPlain says that a file takes less room than its length, or has a second
+// name.
+var ErrNotPlain = errors.New("a file with holes or a second name")
+
 // Open implements [FS].
 func (Disk) Open(name string) (File, error) {
 	f, err := os.OpenFile(name, os.O_RDWR|openFlags, 0)

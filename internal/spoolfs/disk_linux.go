@@ -16,6 +16,24 @@ func (f diskFile) SyncAll() error {
 	return control(f.File, "syncfs", unix.Syncfs)
 }
 
+// Plain returns ErrNotPlain for a file with holes, or with a second name.
+func (f diskFile) Plain() error {
+	return control(f.File, "file", func(fd int) error {
+		var st unix.Stat_t
+		if err := unix.Fstat(fd, &st); err != nil {
+			return err
+		}
+		hole, err := unix.Seek(fd, 0, unix.SEEK_HOLE)
+		if err != nil { // an empty file, or a file system that does not tell
+			hole = st.Size
+		}
+		if hole < st.Size || st.Nlink > 1 {
+			return ErrNotPlain
+		}
+		return nil
+	})
+}
+
 // allocate reserves blocks; a file system that cannot only sets the length.
 func allocate(f *os.File, size int64) error {
 	err := control(f, "fallocate", func(fd int) error { return unix.Fallocate(fd, 0, 0, size) })

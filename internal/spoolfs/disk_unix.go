@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,6 +19,24 @@ import (
 const openFlags = unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLOEXEC
 
 func syncDir(d *os.File) error { return d.Sync() }
+
+// OwnGroup gives a directory to a group of this process, unless it has one of
+// those, or we may read everything anyhow.
+func (Disk) OwnGroup(dir string) error {
+	info, err := os.Lstat(dir)
+	if err != nil || os.Geteuid() == 0 {
+		return err
+	}
+	groups, err := os.Getgroups()
+	if err != nil {
+		return err
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || slices.Contains(append(groups, os.Getegid()), int(st.Gid)) {
+		return nil
+	}
+	return os.Chown(dir, -1, os.Getegid())
+}
 
 // lock holds an flock on a file with the process's number in it. The file
 // stays when the lock is gone: to remove it would be a race.

@@ -23,6 +23,7 @@ type drop struct {
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 	seen   map[string]time.Time // unfinished files, since when
+	stuck  map[string]bool      // what can be neither taken nor moved, and was told of
 
 	spoiled bool // the directory could not be synced once
 }
@@ -30,7 +31,8 @@ type drop struct {
 const (
 	dropPoll   = time.Second           // where the kernel does not tell of new files,
 	dropCheck  = 5 * time.Second       // and where it does
-	dropGap    = 10 * time.Millisecond // between two looks at the directory, however many come
+	dropGap    = 10 * time.Millisecond // between two looks at the directory, however many come,
+	dropRest   = 10                    // and so many times as long as the last one took
 	dropPause  = 10 * time.Second      // after a failure
 	dropGiveUp = 36 * time.Hour        // an unfinished file of this age has no writer any more
 )
@@ -55,6 +57,11 @@ func (d *drop) start(s *Store) error {
 	} else if !errors.Is(err, fs.ErrExist) {
 		return err
 	}
+	if disk, ok := s.fs.(interface{ OwnGroup(dir string) error }); ok {
+		if err := disk.OwnGroup(s.dropDir()); err != nil { // the group of files to come, by which we read them
+			s.log.Warn("queue: the group of the drop directory is not ours: what others submit cannot be read", "err", err)
+		}
+	}
 	if s.opt.quiet {
 		return nil
 	}
@@ -76,8 +83,11 @@ func (d *drop) run(ctx context.Context) {
 	over, stop, poll := d.watch(changed)
 	defer stop()
 	for {
-		gap := dropGap
-		if err := d.takeAll(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, queue.ErrClosed) {
+		began := time.Now()
+		err := d.takeAll(ctx)
+		// Whoever fills the directory with names does not keep a processor busy.
+		gap := min(max(dropGap, dropRest*time.Since(began)), dropPause)
+		if err != nil && ctx.Err() == nil && !errors.Is(err, queue.ErrClosed) {
 			d.s.log.Warn("queue: drop directory", "err", err)
 			gap = dropPause
 		}
@@ -133,27 +143,66 @@ func (d *drop) takeAll(ctx context.Context) error {
 			return err
 		}
 	}
-	parts := make(map[string]time.Time)
+	l := look{parts: make(map[string]time.Time), stuck: make(map[string]bool)}
 	for _, name := range names {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		path := filepath.Join(d.s.dropDir(), name)
-		if strings.HasSuffix(name, dropPart) {
-			d.unfinished(path, parts)
-			continue
-		}
-		token, ok := dropToken(name)
-		if !ok {
-			d.putAside(path, errCorrupt)
-			continue
-		}
-		if err := d.take(ctx, path, token); err != nil {
+		if err := d.takeOne(ctx, name, &l); err != nil {
 			return err
 		}
 	}
-	d.seen = parts
-	return nil
+	d.seen, d.stuck = l.parts, l.stuck
+	return l.failed
+}
+
+// look is what was found in one look at the directory.
+type look struct {
+	parts  map[string]time.Time // unfinished files
+	stuck  map[string]bool      // what is in the way
+	failed error                // what may be taken later
+}
+
+// takeOne takes in what has a name. The error is not about that alone: the others
+// cannot be taken either.
+func (d *drop) takeOne(ctx context.Context, name string, l *look) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	path := filepath.Join(d.s.dropDir(), name)
+	if d.stuck[name] {
+		l.stuck[name] = true
+		return nil
+	}
+	if strings.HasSuffix(name, dropPart) {
+		d.unfinished(path, l.parts)
+		return nil
+	}
+	err := errCorrupt
+	if token, ok := dropToken(name); ok {
+		err = d.take(ctx, path, token)
+	}
+	if later, ok := errors.AsType[fileError](err); ok {
+		l.failed = errors.Join(l.failed, later)
+		return nil
+	}
+	if isForeign(err) {
+		if !d.putAside(path, err) {
+			l.stuck[name] = true
+		}
+		return nil
+	}
+	return err
+}
+
+// fileError is trouble with one file, which may pass.
+type fileError struct{ error }
+
+// Unwrap returns the cause.
+func (e fileError) Unwrap() error { return e.error }
+
+// isForeign reports whether an error says that a file is none that [Submit] has
+// made.
+func isForeign(err error) bool {
+	return errors.Is(err, errCorrupt) || errors.Is(err, spoolfs.ErrNotRegular) || errors.Is(err, spoolfs.ErrNotPlain) ||
+		errors.Is(err, syscall.ELOOP) || errors.Is(err, syscall.EISDIR) || errors.Is(err, syscall.ENXIO) || errors.Is(err, fs.ErrPermission)
 }
 
 func dropToken(name string) (token [16]byte, ok bool) {
@@ -178,41 +227,52 @@ func (d *drop) unfinished(path string, parts map[string]time.Time) {
 	parts[path] = since
 }
 
-// putAside moves what is no drop file to the quarantine.
-func (d *drop) putAside(path string, cause error) {
+// putAside moves what is no drop file to the quarantine, and reports whether it
+// is out of the way. A directory of somebody else's cannot be moved.
+func (d *drop) putAside(path string, cause error) bool {
 	d.s.quarantined.Add(1)
 	d.s.log.Error("queue: foreign or damaged file in the drop directory put aside", "file", path, "err", cause)
-	d.s.saveFile(path)
+	return d.s.saveFile(path) || d.s.fs.Remove(path) == nil
 }
 
 // take takes in one file and removes it. The message's record has the token:
 // whatever fails, and whenever power does, the file is not taken in twice.
 func (d *drop) take(ctx context.Context, path string, token [16]byte) error {
 	if !d.s.hasToken(token) {
-		f, err := d.s.fs.Open(path)
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
+		f, err := openDrop(d.s.fs, path)
+		if errors.Is(err, fs.ErrNotExist) {
 			return nil // withdrawn by its sender
-		case errors.Is(err, spoolfs.ErrNotRegular), errors.Is(err, syscall.ELOOP), errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.ENXIO):
-			d.putAside(path, err)
-			return nil
-		case err != nil:
-			return err
+		}
+		if err != nil {
+			return ofFile(err)
 		}
 		err = d.read(ctx, f, token)
 		f.Close()
-		if errors.Is(err, errCorrupt) {
-			d.putAside(path, err)
-			return nil
-		}
 		if err != nil {
 			return err
 		}
 	}
 	if err := d.s.fs.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+		return fileError{err}
 	}
 	return nil
+}
+
+// openDrop opens a drop file. What has cost its maker less than it would cost us
+// is none: a file of two names, or with holes.
+func openDrop(files spoolfs.FS, path string) (spoolfs.File, error) {
+	f, err := files.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	if real, ok := f.(interface{ Plain() error }); ok {
+		err = real.Plain()
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 // read commits the message in a drop file. What it commits is what it has
@@ -220,7 +280,7 @@ func (d *drop) take(ctx context.Context, path string, token [16]byte) error {
 func (d *drop) read(ctx context.Context, f spoolfs.File, token [16]byte) error {
 	h, m, err := dropMessage(f)
 	if err != nil {
-		return err
+		return ofFile(err)
 	}
 	open, err := d.s.Begin(ctx)
 	if err != nil {
@@ -229,18 +289,45 @@ func (d *drop) read(ctx context.Context, f spoolfs.File, token [16]byte) error {
 	dr := open.(*draft)
 	defer dr.Abort()
 	w := &dropWriter{w: dr}
-	if _, err := io.CopyBuffer(w, io.NewSectionReader(f, dropHeadLen, h.body), make([]byte, fileBuffer)); err != nil {
+	body := dropReader{io.NewSectionReader(f, dropHeadLen, h.body)}
+	if _, err := io.CopyBuffer(w, body, make([]byte, fileBuffer)); err != nil {
 		return err
 	}
 	if w.size != h.body || w.sum != h.bodyCRC {
 		return errCorrupt
 	}
-	sub := queue.Submission{Envelope: &m.env, Arrived: m.arrived, Due: m.due, Held: h.flags&flagHeld != 0, Journal: m.journal}
+	// Nobody comes from the future: it would never be too old.
+	arrived := m.arrived
+	if now := time.Now(); arrived.After(now) {
+		arrived = now
+	}
+	sub := queue.Submission{Envelope: &m.env, Arrived: arrived, Due: m.due, Held: h.flags&flagHeld != 0, Journal: m.journal}
 	id, err := dr.commit(ctx, sub, &token)
 	if err == nil {
-		d.s.log.Debug("queue: message taken from the drop directory", "message", id)
+		// What package queue says of the messages that it is given.
+		d.s.log.Info("new msg", "id", uint64(id), "bytes", w.size+int64(len(m.env.Header)), "from", m.env.ReversePath.String(),
+			"recipients", len(m.env.Recipients), "dropped", true)
 	}
 	return err
+}
+
+// dropReader marks errors of reading a drop file, as against the store's.
+type dropReader struct{ io.Reader }
+
+func (r dropReader) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = fileError{err}
+	}
+	return n, err
+}
+
+// ofFile marks trouble with a file that is one of ours.
+func ofFile(err error) error {
+	if isForeign(err) {
+		return err
+	}
+	return fileError{err}
 }
 
 // forget forgets the tokens of files that are gone for good.

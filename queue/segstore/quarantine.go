@@ -71,12 +71,14 @@ func (s *Store) saveBytes(name string, p []byte) {
 	}
 }
 
-// saveFile moves a file to the quarantine.
-func (s *Store) saveFile(path string) {
+// saveFile moves a file to the quarantine, and reports whether it is gone.
+func (s *Store) saveFile(path string) bool {
 	to := filepath.Join(s.dir, "quarantine", fmt.Sprintf("%s-%d", filepath.Base(path), time.Now().Unix()))
 	if err := s.fs.Rename(path, to); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		s.log.Error("queue: cannot put a file aside", "file", path, "err", err)
+		return false
 	}
+	return true
 }
 
 // scanQuarantine reports what was put aside.

@@ -9,9 +9,12 @@ import (
 	"hash/crc32"
 	"io"
 	"io/fs"
+	"math"
 	"path/filepath"
+	"slices"
 	"time"
 
+	"github.com/sqmail/sqmail"
 	"github.com/sqmail/sqmail/internal/spoolfs"
 	"github.com/sqmail/sqmail/queue"
 )
@@ -23,6 +26,8 @@ const (
 	dropHeadLen = 64
 	dropSuffix  = ".msg"
 	dropPart    = ".new" // being written
+
+	maxDropMeta = 64 << 20 // it is read into memory; some 500,000 recipients
 )
 
 // dropHead is the beginning of a drop file.
@@ -53,7 +58,16 @@ func parseDropHead(b []byte) (h dropHead, ok bool) {
 		return h, false
 	}
 	h = dropHead{flags: b[8], body: int64(le.Uint64(b[16:])), meta: int64(le.Uint64(b[24:])), bodyCRC: le.Uint32(b[32:]), metaCRC: le.Uint32(b[36:])}
-	return h, h.body >= 0 && h.meta >= 0
+	return h, h.body >= 0 && h.body <= math.MaxInt64/2 && h.meta >= 0 && h.meta <= maxDropMeta
+}
+
+var errEnvelopeSize = &sqmail.Error{Op: "submit", Class: sqmail.Rejection, Reply: sqmail.Reply{
+	Code: 552, Enhanced: sqmail.EnhancedCode{5, 5, 3}, Text: "too many recipients, or too long a path"}}
+
+// pathsFit reports whether no path is longer than any server would take.
+func pathsFit(env *sqmail.Envelope) bool {
+	fits := func(p sqmail.Path) bool { return len(p.Local)+len(p.Domain) < sqmail.MaxPath }
+	return fits(env.ReversePath) && !slices.ContainsFunc(env.Recipients, func(r sqmail.Recipient) bool { return !fits(r.Path) })
 }
 
 var errReplaces = errors.New("segstore: a dropped message cannot replace another")
@@ -78,6 +92,9 @@ func submit(ctx context.Context, files spoolfs.FS, dir string, sub queue.Submiss
 	}
 	if sub.Replaces != 0 {
 		return errReplaces
+	}
+	if !pathsFit(sub.Envelope) {
+		return errEnvelopeSize
 	}
 	var token [16]byte
 	rand.Read(token[:])
@@ -143,6 +160,9 @@ func writeDrop(ctx context.Context, f spoolfs.File, sub queue.Submission, body i
 		h.flags |= flagFull | flagTried
 	}
 	meta, _ := encodeMessage(&message{arrived: sub.Arrived, due: sub.Due, env: *sub.Envelope, journal: sub.Journal}, h.flags)
+	if len(meta) > maxDropMeta {
+		return errEnvelopeSize
+	}
 	h.meta, h.metaCRC = int64(len(meta)), checksum(meta)
 	if _, err := f.WriteAt(meta, dropHeadLen+h.body); err != nil {
 		return err
@@ -205,7 +225,7 @@ func dropMessage(f spoolfs.File) (h dropHead, m message, err error) {
 	if h.flags&flagFull != 0 {
 		m.journal = d.journal()
 	}
-	if m.replaces != 0 || len(m.env.Recipients) == 0 {
+	if m.replaces != 0 || len(m.env.Recipients) == 0 || !pathsFit(&m.env) {
 		d.fail()
 	}
 	return h, m, d.err
