@@ -71,7 +71,7 @@ func (m *maker) makeHome(me string, o *InitOptions) {
 	for _, dir := range []struct {
 		name string
 		mode fs.FileMode
-	}{{"control", 0o755}, {"users", 0o755}, {"alias", 0o755}, {"home", 0o755}, {"ssl", 0o755}, {"queue", 0o700}} {
+	}{{"control", 0o755}, {"users", 0o755}, {"alias", 0o755}, {"home", 0o755}, {"ssl", 0o755}, {"queue", 0o711}} {
 		m.do(func() error { return makeDir(m.path(dir.name), dir.mode) })
 	}
 	m.do(func() error { return makeMaildir(m.path("alias/Maildir")) })

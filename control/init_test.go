@@ -48,7 +48,7 @@ func TestInitMakesASoundHome(t *testing.T) {
 
 func TestInitMakesSecretsSecret(t *testing.T) {
 	dir := newHome(t)
-	for name, mask := range map[string]fs.FileMode{"ssl/localhost.key": 0o077, "users/accounts": 0o007, "queue": 0o077} {
+	for name, mask := range map[string]fs.FileMode{"ssl/localhost.key": 0o077, "users/accounts": 0o007, "queue": 0o066} {
 		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Mode().Perm()&mask != 0 {
 			t.Errorf("%s: %v %v", name, info.Mode(), err)
 		}

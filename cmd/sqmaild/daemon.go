@@ -136,10 +136,8 @@ func (d *daemon) apply(ctx context.Context, c *control.Config) {
 
 // openQueue opens the store and makes the queue.
 func (d *daemon) openQueue(c *control.Config) error {
-	for _, dir := range []string{queueDir(d.home), runDir(d.home), scanDir(d.home)} {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return err
-		}
+	if err := makeQueueDirs(d.home); err != nil {
+		return err
 	}
 	var err error
 	if d.store, err = segstore.Open(queueDir(d.home), &segstore.Options{Logger: d.log, Watch: true}); err != nil {

@@ -110,10 +110,13 @@ type running struct {
 }
 
 // start starts the daemon and waits until it says that it is ready.
-func (h *home) start() *running {
+func (h *home) start(configure ...func(*exec.Cmd)) *running {
 	h.t.Helper()
 	d := &running{t: h.t, addrs: map[string]string{}, log: &lockedBuffer{}, gone: make(chan struct{})}
 	d.cmd = exec.Command(h.bin, "serve", "-home", h.dir)
+	for _, f := range configure {
+		f(d.cmd)
+	}
 	stdout, err := d.cmd.StdoutPipe()
 	if err != nil {
 		h.t.Fatal(err)

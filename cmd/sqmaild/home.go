@@ -61,6 +61,39 @@ func greylistFile(home string) string {
 	return filepath.Join(home, "queue", "greylist.db")
 }
 
+// makeQueueDirs makes the directories of the queue that are not there, but for
+// the store, which makes itself. Every user may go through to the store, where
+// the drop directory is; nobody but us sees what is there.
+func makeQueueDirs(home string) error {
+	top := filepath.Join(home, "queue")
+	for _, dir := range []struct {
+		path string
+		mode os.FileMode
+	}{{top, 0o711}, {runDir(home), 0o700}, {scanDir(home), 0o700}} {
+		err := os.Mkdir(dir.path, dir.mode)
+		if err == nil {
+			err = os.Chmod(dir.path, dir.mode) // whatever the umask
+		}
+		if err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// makeStore makes the store of a new home, so that mail can be submitted before
+// the daemon has ever run.
+func makeStore(home string) error {
+	if err := makeQueueDirs(home); err != nil {
+		return err
+	}
+	store, err := segstore.Open(queueDir(home), nil)
+	if err != nil {
+		return fmt.Errorf("queue: %w", err)
+	}
+	return errors.Join(store.Close(), giveQueueToOwner(home))
+}
+
 // tempDir returns scanDir as far as it is there and we may use it, for
 // commands that run the filters of a home; else "", the system's directory.
 func tempDir(home string) string {

@@ -48,7 +48,7 @@ type command struct {
 
 // commands in the order in which help shows them. Each registers its flags on
 // fs, and then parses args.
-var commands = slices.Concat(daemonCommands, queueCommands, transferCommands, userCommands, explainCommands, cdbCommands)
+var commands = slices.Concat(daemonCommands, submitCommands, queueCommands, transferCommands, userCommands, explainCommands, cdbCommands)
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -104,6 +104,9 @@ func initHome(_ context.Context, std stdio, fs *flag.FlagSet, args []string) err
 	if err := control.Init(*homeDir, *me, control.InitOptions{}); err != nil {
 		return permanentError{err}
 	}
+	if err := makeStore(*homeDir); err != nil {
+		return err
+	}
 	fmt.Fprintf(std.out, "%s is ready for mail to NAME@%s\n", *homeDir, *me)
 	fmt.Fprintf(std.out, "next: printf PASSWORD | sqmaild user add -home %s NAME; sqmaild serve -home %s\n", *homeDir, *homeDir)
 	return nil
