@@ -44,12 +44,12 @@ func (c *conn) Close() error {
 	if again {
 		return c.wrap("close", net.ErrClosed)
 	}
-	c.out.closeWrite()
-	c.in.closeRead()
-	if c.abort.Load() {
+	if c.abort.Load() { // first, so that nobody finds an end in order
 		c.out.abort()
 		c.in.abort()
 	}
+	c.out.closeWrite()
+	c.in.closeRead()
 	return nil
 }
 
