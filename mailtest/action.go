@@ -52,6 +52,7 @@ const (
 	stalls
 	drops
 	closes
+	halfCloses
 	garbles
 )
 
@@ -91,6 +92,10 @@ func (a *Action) Drop() { a.set(func(d *deed) { d.end = drops }) }
 
 // Close closes the connection in order, without a reply.
 func (a *Action) Close() { a.set(func(d *deed) { d.end = closes }) }
+
+// HalfClose ends the peer's direction of the connection in order, without a
+// reply, and goes on reading until the client goes or the test ends.
+func (a *Action) HalfClose() { a.set(func(d *deed) { d.end = halfCloses }) }
 
 // BadTLS answers the client's TLS handshake with what is none. At the stage
 // StartTLS that is after the reply 220, at the stage Connect it is for a peer

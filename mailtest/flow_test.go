@@ -44,7 +44,7 @@ func newFlow(t *testing.T, zone string) *flow {
 
 func (f *flow) local(ctx context.Context, m *sqmail.Message) ([]sqmail.Outcome, error) {
 	_, err := f.inbox.Receive(ctx, &m.Envelope, m.Reader())
-	return []sqmail.Outcome{{Class: sqmail.ClassOf(err)}}, nil
+	return m.Outcomes(sqmail.Outcome{Class: sqmail.ClassOf(err)}), nil
 }
 
 func (f *flow) remote(ctx context.Context, m *sqmail.Message) ([]sqmail.Outcome, error) {

@@ -66,6 +66,14 @@ func (l *line) wait(n int) error {
 	return pause(l.ctx, time.Duration(n)*time.Second/time.Duration(l.rate), nil)
 }
 
+// CloseWrite lets the client read the end of the stream.
+func (l *line) CloseWrite() error {
+	if tcp, ok := l.Conn.(interface{ CloseWrite() error }); ok {
+		return tcp.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
+
 // drop resets the connection.
 func (l *line) drop() {
 	if tcp, ok := l.Conn.(interface{ SetLinger(int) error }); ok {

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -49,7 +50,7 @@ type Peer struct {
 	sessions   int
 	transcript bytes.Buffer
 	conns      map[net.Conn]bool
-	running    sync.WaitGroup
+	told       sync.Once // of a test that failed
 }
 
 // maxTranscript bounds what a peer remembers of its sessions.
@@ -86,14 +87,29 @@ func (p *Peer) Start(t testing.TB, where Listener, address string) string {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	p.running.Go(func() { p.serve(ctx, l) })
+	var running sync.WaitGroup // of this listener alone: another may go on
+	running.Go(func() { p.serve(ctx, l, &running) })
 	t.Cleanup(func() {
 		cancel()
 		l.Close()
 		p.closeAll()
-		p.running.Wait()
+		running.Wait()
+		if t.Failed() {
+			p.told.Do(func() { t.Logf("what was said to %s at %s:\n%s", p.name(), l.Addr(), p.lastWords()) })
+		}
 	})
 	return l.Addr().String()
+}
+
+// lastWords is what a failed test is to show of the transcript.
+func (p *Peer) lastWords() string {
+	const enough = 16 << 10
+	all := p.Transcript()
+	if len(all) <= enough {
+		return all
+	}
+	_, last, _ := strings.Cut(all[len(all)-enough:], "\n")
+	return "…\n" + last
 }
 
 // On begins a rule for a stage, or [Any]. What it does is said by the methods
@@ -120,8 +136,9 @@ func (p *Peer) Sessions() int {
 }
 
 // Transcript returns what was said so far, a line each: the number of the
-// session, "C:" or "S:", the line. Messages are given by their size, and
-// credentials are left out. It ends at 1 MiB.
+// session, "C:" or "S:", the line, or in parentheses what else was done.
+// Messages are given by their size, and credentials are left out. It ends at
+// 1 MiB. A test that fails logs its last 16 KiB.
 func (p *Peer) Transcript() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -136,15 +153,18 @@ func (p *Peer) log(session int, who, line string) {
 	}
 }
 
-func (p *Peer) serve(ctx context.Context, l net.Listener) {
+func (p *Peer) serve(ctx context.Context, l net.Listener, running *sync.WaitGroup) {
 	for {
 		conn, err := l.Accept()
 		if err != nil {
 			return
 		}
 		n := p.track(conn)
-		p.running.Go(func() {
+		running.Go(func() {
 			defer p.forget(conn)
+			if ctx.Err() != nil {
+				return // closeAll came before track
+			}
 			newSession(ctx, p, conn, n).run()
 		})
 	}

@@ -1,10 +1,14 @@
 package mailtest_test
 
 import (
+	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -104,6 +108,7 @@ func TestPeerMisbehaves(t *testing.T) {
 		{"hangs behind the message", func(p *mailtest.Peer) { p.On(mailtest.Body).Hang() }, greet + transaction, context.DeadlineExceeded, 0},
 		{"drops behind the message", func(p *mailtest.Peer) { p.On(mailtest.Body).Drop() }, greet + transaction, syscall.ECONNRESET, 0},
 		{"takes it and drops", func(p *mailtest.Peer) { p.On(mailtest.Body).Take().Drop() }, greet + transaction, syscall.ECONNRESET, 1},
+		{"half-closes behind the message", func(p *mailtest.Peer) { p.On(mailtest.Body).Take().HalfClose() }, greet + transaction, io.EOF, 1},
 		{"a reply that has no end", func(p *mailtest.Peer) { p.On(mailtest.Hello).Raw("250-one\r\n250-tw") },
 			"> 220\nEHLO mx.test", context.DeadlineExceeded, 0},
 	} {
@@ -176,4 +181,71 @@ func TestPeerBreaksInTheMiddleOfAMessage(t *testing.T) {
 		t.Errorf("wrote with %v", err)
 	}
 	d.fails(syscall.ECONNRESET)
+}
+
+// A peer that half-closes goes on reading, over TLS too: the client's writes
+// succeed.
+func TestHalfClosedPeerReadsOn(t *testing.T) {
+	for _, implicit := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			var n mailtest.Network
+			ca := mailtest.NewCA(t)
+			p := &mailtest.Peer{ImplicitTLS: implicit, TLS: ca.Server("peer.test")}
+			p.Start(t, &n, mxAddress)
+			p.On(mailtest.Mail).HalfClose()
+			conn, err := n.DialContext(t.Context(), "tcp", mxAddress)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			if implicit {
+				conn = tls.Client(conn, &tls.Config{RootCAs: ca.Pool, ServerName: "peer.test"})
+			}
+			d := &dialog{t, conn, bufio.NewReader(conn)}
+			d.says(greet + "\nMAIL FROM:<>")
+			d.fails(io.EOF)
+			for range 10 {
+				if _, err := conn.Write(make([]byte, 100<<10)); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// A test that fails shows who said what and when, once.
+func TestFailureShowsTheTranscript(t *testing.T) {
+	var n mailtest.Network
+	f := &failedTest{TB: t}
+	p := mailtest.NewPeer(f, &n, mxAddress)
+	p.Start(f, &n, "192.0.2.2:25")
+	d := dial(t, &n)
+	d.says(greet + "\nRCPT TO:<b@b.test>\n> 503")
+	d.conn.Close()
+	f.end()
+	log := strings.Join(f.log, "")
+	for _, want := range []string{"peer.test at 192.0.2.2:25", "1 C: (connects from 198.51.100.1 at 20", "1 C: RCPT TO:<b@b.test>\n1 S: 503 "} {
+		if strings.Count(log, want) != 1 {
+			t.Errorf("%q is not in the log once:\n%s", want, log)
+		}
+	}
+}
+
+// failedTest is a test that has failed.
+type failedTest struct {
+	testing.TB
+	cleanups []func()
+	log      []string
+}
+
+func (f *failedTest) Failed() bool      { return true }
+func (f *failedTest) Cleanup(do func()) { f.cleanups = append(f.cleanups, do) }
+func (f *failedTest) Logf(format string, args ...any) {
+	f.log = append(f.log, fmt.Sprintf(format, args...))
+}
+
+func (f *failedTest) end() {
+	for _, do := range slices.Backward(f.cleanups) {
+		do()
+	}
 }

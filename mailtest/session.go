@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/sqmail/sqmail"
 )
@@ -60,6 +61,7 @@ func (s *session) use(conn net.Conn) {
 }
 
 func (s *session) run() {
+	s.peer.log(s.number, "C:", fmt.Sprintf("(connects from %v at %s)", s.who.Remote.Addr(), time.Now().UTC().Format(time.RFC3339)))
 	if s.open() != nil {
 		return
 	}
@@ -68,6 +70,9 @@ func (s *session) run() {
 			return
 		}
 		text, err := s.readLine()
+		if err == io.EOF {
+			s.peer.log(s.number, "C:", "(leaves)")
+		}
 		if err != nil || s.command(text) != nil {
 			s.w.Flush()
 			return
@@ -179,6 +184,13 @@ func (s *session) suffer(d deed) error {
 		s.note("(closes)")
 		s.w.Flush()
 		s.conn.Close()
+	case halfCloses:
+		s.note("(closes its direction)")
+		s.w.Flush()
+		if c, ok := s.conn.(interface{ CloseWrite() error }); ok {
+			c.CloseWrite()
+		}
+		io.Copy(io.Discard, s.r)
 	case garbles:
 		return s.garble()
 	}
