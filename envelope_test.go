@@ -49,6 +49,15 @@ func TestSecretsAndPeersAreNotWritten(t *testing.T) {
 	}
 }
 
+func TestOutcomesAreForEveryRecipient(t *testing.T) {
+	m := &sqmail.Message{Envelope: sqmail.Envelope{Recipients: make([]sqmail.Recipient, 3)}}
+	for i, o := range m.Outcomes(sqmail.Outcome{Class: sqmail.Accepted}) {
+		if o.Recipient != i || o.Class != sqmail.Accepted {
+			t.Errorf("outcome %d: %+v", i, o)
+		}
+	}
+}
+
 func TestMessageReaderReadsTheWholeEachTime(t *testing.T) {
 	m := &sqmail.Message{Content: strings.NewReader("Subject: x\n\nbody\nand more"), Size: 17}
 	for range 2 {

@@ -44,6 +44,17 @@ type Message struct {
 // Reader returns a reader of the whole message.
 func (m *Message) Reader() *io.SectionReader { return io.NewSectionReader(m.Content, 0, m.Size) }
 
+// Outcomes returns o for every recipient: the answer of an agent that can only
+// say one thing of a message. Those who get none in an answer are deferred.
+func (m *Message) Outcomes(o Outcome) []Outcome {
+	all := make([]Outcome, len(m.Envelope.Recipients))
+	for i := range all {
+		all[i] = o
+		all[i].Recipient = i
+	}
+	return all
+}
+
 // Route says how a recipient is reached.
 type Route struct {
 	// Channel chooses the agent: "local", "remote", or a name of yours.
