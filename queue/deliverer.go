@@ -9,10 +9,11 @@ import (
 // A Deliverer makes one attempt: it hands a message to the recipients in its
 // envelope, which all have the message's Route.
 //
-// It returns an outcome for each recipient. A recipient without one has the
-// class of the error, or is deferred if that is nil: to say nothing never
-// loses mail, and never bounces it. The error is for what befell the attempt as a
-// whole; unclassified it is a deferral.
+// It returns an outcome for each recipient; [sqmail.Message.Outcomes] makes
+// them all equal. A recipient without one has the class of the error, or is
+// deferred if that is nil: to say nothing never loses mail, and never bounces
+// it. The error is for what befell the attempt as a whole; unclassified it is
+// a deferral.
 //
 // Deliver is called concurrently, up to the queue's limits. When ctx ends it
 // returns soon, with the outcomes that are certain; what is not is deferred.

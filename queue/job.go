@@ -29,6 +29,7 @@ type job struct {
 	results    chan result
 
 	fresh []Attempt // not in the store's journal yet
+	news  []Attempt // Queue.Outcome has not been told yet
 	lost  bool      // the lease is lost
 
 	troubled  bool      // the store failed with it before
@@ -297,6 +298,7 @@ func (j *job) checkpoint() {
 
 // record records outcomes. It says whether all that is known is durable.
 func (j *job) record() bool {
+	j.tell()
 	if len(j.fresh) == 0 || j.lost {
 		return !j.lost
 	}

@@ -186,7 +186,9 @@ func (j *job) removeAsked(now time.Time) {
 	j.unwant()
 	for _, i := range j.asked {
 		if r := &j.recipients[i]; r.Status == Pending && !r.busy {
-			j.note(Attempt{Recipient: i, Number: max(r.Attempts, 1), At: now, Status: Removed})
+			a := Attempt{Recipient: i, Number: max(r.Attempts, 1), At: now, Status: Removed}
+			j.note(a)
+			j.announce(a)
 			j.q.logRemoved(j.entry, i)
 		}
 	}

@@ -83,6 +83,18 @@ type Queue struct {
 	// Bounces says how reports to senders look.
 	Bounces Bounces
 
+	// Outcome is told what became of a recipient, each time that there is an
+	// answer to an attempt, its time is up, its route is refused or an
+	// administrator takes it out: a.Recipient is its index in e.Envelope,
+	// e.ID.String() the [sqmail.Receipt].ID of Receive. It is called before that
+	// is durable, so that the end of the process loses none: an attempt that was
+	// told and not recorded is made, and told, again, with the same a.Number,
+	// and the later one counts. A message that Remove deletes is not told of;
+	// a report in the Store is a message like others. Calls about a message
+	// come one after another, and it waits for them; others do not. e must not
+	// be changed or kept. Nil: nobody is told.
+	Outcome func(e *Entry, a Attempt)
+
 	// Log gets an event for everything that happens to a message; see the
 	// package comment. Nil: nothing is logged.
 	Log *slog.Logger

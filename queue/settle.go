@@ -88,6 +88,7 @@ func (j *job) settle(i int, o sqmail.Outcome, started, now time.Time) {
 		a.Due = j.next(i, started, now)
 	}
 	j.note(a)
+	j.announce(a)
 }
 
 // withTooLong is the text of an outcome with the sentence that qmail adds.
@@ -142,6 +143,7 @@ func (j *job) next(i int, started, now time.Time) time.Time {
 // finish ends the lease.
 func (j *job) finish() {
 	defer j.ended()
+	j.tell()
 	now := time.Now()
 	switch {
 	case j.lost:
