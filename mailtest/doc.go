@@ -18,6 +18,28 @@
 //   - [AssertDelivered] says what must have arrived, exactly once.
 //   - [CA] issues certificates that are valid in fake time too.
 //
+// # A test in fake time
+//
+//	func TestBounce(t *testing.T) {
+//		synctest.Test(t, func(t *testing.T) {
+//			network := new(mailtest.Network)
+//			zone := mailtest.NewZone(t, "b.test MX 10 mx.b.test\n mx.b.test A 192.0.2.1")
+//			peer := mailtest.NewPeer(t, network, "192.0.2.1:25")
+//			peer.On(mailtest.Rcpt).Reply(451, "4.2.2", "mailbox full")
+//			q := start(t, &remote.Agent{Dialer: network, Resolver: zone}) // yours
+//			t.Cleanup(func() { q.Shutdown(context.Background()) })
+//			…
+//			time.Sleep(5 * 24 * time.Hour)
+//			…
+//		})
+//	}
+//
+// Whatever is started in a bubble must end in it: stop servers, queues and
+// agents in a t.Cleanup, so that a test that fails says why, and not that
+// goroutines are left over. A test that fails shows what was said to its
+// Peers ([Peer.Transcript]). Examples/embed has such a test, and TestFiveDays
+// of this package uses the whole kit.
+//
 // Everything may be used by several goroutines at once. What a test starts
 // with a testing.TB ends with that test.
 package mailtest

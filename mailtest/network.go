@@ -90,6 +90,10 @@ func (n *Network) DialFrom(ctx context.Context, local netip.Addr, network, addre
 	return (&Host{n, local}).DialContext(ctx, network, address)
 }
 
+// IsOwn reports whether addr is an address that DialContext calls from. A
+// remote.Agent asks its Dialer that, and not which addresses the machine has.
+func (n *Network) IsOwn(addr netip.Addr) bool { return (&Host{network: n}).IsOwn(addr) }
+
 // From returns the host with the given IP address. It panics if that is none.
 func (n *Network) From(ip string) *Host { return &Host{n, netip.MustParseAddr(ip)} }
 
@@ -110,6 +114,12 @@ func (h *Host) DialContext(ctx context.Context, network, address string) (net.Co
 		return nil, &net.OpError{Op: "dial", Net: network, Addr: net.TCPAddrFromAddrPort(to), Err: err}
 	}
 	return conn, nil
+}
+
+// IsOwn reports whether addr is the host's own address, or one of loopback.
+func (h *Host) IsOwn(addr netip.Addr) bool {
+	addr = addr.Unmap()
+	return addr.IsLoopback() || addr.IsUnspecified() || addr == h.source(netip.AddrPortFrom(addr, 0))
 }
 
 func (h *Host) source(to netip.AddrPort) netip.Addr {

@@ -300,3 +300,18 @@ func TestLatencyIsOnTheWay(t *testing.T) {
 		}
 	})
 }
+
+func TestHostKnowsItsOwnAddresses(t *testing.T) {
+	var n mailtest.Network
+	for addr, want := range map[string]bool{"198.51.100.1": true, "2001:db8::1": true, "127.0.0.1": true, "192.0.2.2": false, "203.0.113.9": false} {
+		if got := n.IsOwn(netip.MustParseAddr(addr)); got != want {
+			t.Errorf("the network's %s: %v", addr, got)
+		}
+	}
+	h := n.From("203.0.113.9")
+	for addr, want := range map[string]bool{"203.0.113.9": true, "::ffff:203.0.113.9": true, "::1": true, "198.51.100.1": false, "2001:db8::1": false} {
+		if got := h.IsOwn(netip.MustParseAddr(addr)); got != want {
+			t.Errorf("the host's %s: %v", addr, got)
+		}
+	}
+}

@@ -36,7 +36,9 @@ type Agent struct {
 
 	// IsOwn reports whether an address is this host's: mail exchangers at it,
 	// and those less preferred, are not called (RFC 5321, 5.1). Nil: the
-	// addresses of this host's interfaces; see OwnAddrs for more.
+	// Dialer's method of this name, which a network in a test has, or else the
+	// addresses of this host's interfaces and those of loopback; see OwnAddrs
+	// for more.
 	IsOwn func(addr netip.Addr) bool
 
 	// TLS decides how connections are protected. Nil: every one by STARTTLS

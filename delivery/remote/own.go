@@ -25,6 +25,9 @@ func (a *Agent) isOwn(addr netip.Addr) bool {
 	if a.IsOwn != nil {
 		return a.IsOwn(addr)
 	}
+	if d, ok := a.Dialer.(interface{ IsOwn(netip.Addr) bool }); ok {
+		return d.IsOwn(addr)
+	}
 	return a.own.has(addr)
 }
 

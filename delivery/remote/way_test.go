@@ -194,3 +194,27 @@ func TestOwnAddrs(t *testing.T) {
 		}
 	}
 }
+
+// ownDialer is the network of a test, which knows whose address is whose.
+type ownDialer struct {
+	remote.Dialer
+	own func(netip.Addr) bool
+}
+
+func (d ownDialer) IsOwn(addr netip.Addr) bool { return d.own(addr) }
+
+// Which addresses this machine has says nothing about another network: an
+// Agent without IsOwn asks its Dialer first.
+func TestDialerKnowsOwnAddresses(t *testing.T) {
+	for own, want := range map[bool]string{true: loopText, false: noConn} {
+		bubble(t, func(t *testing.T, w *world) {
+			w.addrs["x.test"] = "127.0.0.9" // which every machine has
+			a := w.agent()
+			a.IsOwn, a.Dialer = nil, ownDialer{w, func(netip.Addr) bool { return own }}
+			if got := one(t, a); !strings.HasPrefix(got, want) {
+				t.Errorf("the Dialer says %v: got %q, want %q", own, got, want)
+			}
+			w.done(a)
+		})
+	}
+}
