@@ -163,9 +163,9 @@ func (q *Queue) ReleaseAll(ctx context.Context, s Selection) (int, error) {
 	return q.each(ctx, s, func(e *Entry) error { return q.Release(ctx, e.ID) })
 }
 
-// Retry makes a message due at the given time, zero meaning now. In the latter
-// case the destinations of its recipients that did not answer are given
-// another chance. Attempts that are running go on.
+// Retry makes a message due at the given time, zero meaning now, but no later
+// than its lifetime ends. In the case of now the destinations of its recipients
+// that did not answer are given another chance. Attempts that are running go on.
 func (q *Queue) Retry(ctx context.Context, id ID, at time.Time) error {
 	m, err := q.Store.Open(ctx, id)
 	if err != nil {
@@ -190,7 +190,7 @@ func (q *Queue) retry(ctx context.Context, e *Entry, at time.Time) error {
 			}
 		}
 	}
-	return q.Store.Retry(ctx, e.ID, at)
+	return q.Store.Retry(ctx, e.ID, earliest(at, q.expiry(e)))
 }
 
 // Remove deletes a message. Nobody is told, not even of recipients that have
@@ -232,6 +232,8 @@ func (q *Queue) RemoveAll(ctx context.Context, s Selection) (int, error) {
 	for _, r := range partly {
 		select {
 		case <-r.done:
+		case <-q.life.ended:
+			return n, errors.Join(err, errNotRunning)
 		case <-ctx.Done():
 			return n, errors.Join(err, ctx.Err())
 		}

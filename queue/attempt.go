@@ -49,7 +49,13 @@ func (j *job) attempt(g *group, s *slot, now time.Time) {
 		j.results = make(chan result)
 	}
 	n := uint64(len(g.recipients))
-	a := &attempt{
+	var a *attempt
+	defer func() {
+		if a == nil { // the store panicked
+			j.q.shaper.release(s, healthUnknown)
+		}
+	}()
+	a = &attempt{
 		job: j, group: g, slot: s, started: now,
 		content:  &content{from: j.lease.Content()},
 		number:   j.q.number.Add(n) - n + 1,

@@ -45,12 +45,10 @@ type Bounces struct {
 
 	// Receiver gets the reports, instead of the Queue's Store. If the process
 	// dies between its success and the removal of the message there is a
-	// second report; in the Store that cannot happen. What it rejects goes to
-	// the Store. Its ctx ends after two minutes; an error is tried again.
+	// second report; in the Store that cannot happen. It has two minutes; what
+	// it defers is tried again, and what it rejects goes to the Store.
 	Receiver sqmail.Receiver
 }
-
-const reportTimeout = 2 * time.Minute // less than a lease lasts
 
 // Format is the format of reports of failure.
 type Format uint8
@@ -227,6 +225,9 @@ func (q *Queue) inject(r *report) (removed bool, err error) {
 
 // injectReport sends a report of delay or success of some recipients.
 func (q *Queue) injectReport(j *job, kind reportKind, recipients []int) error {
+	if j.extend(time.Now()); j.lost {
+		return ErrLeaseLost
+	}
 	r := q.newReport(j)
 	r.kind, r.format = kind, DSN
 	for _, i := range recipients {
@@ -252,7 +253,7 @@ func (q *Queue) pass(r *report) (id string, err error) {
 	if q.Bounces.Receiver == nil {
 		return "", errToStore
 	}
-	ctx, cancel := context.WithTimeout(q.life.attempts, reportTimeout)
+	ctx, cancel := context.WithTimeout(q.life.attempts, reportTime)
 	defer cancel()
 	defer q.recoverTo(&err, "receiver of bounces")
 	receipt, err := q.Bounces.Receiver.Receive(ctx, r.envelope(), r.reader())

@@ -8,8 +8,8 @@ import (
 )
 
 const (
-	maxLeases = 1024        // held at a time, besides those whose attempts run
-	patience  = time.Second // what a Router may take before it is cut short
+	spareLeases = 1024        // held at a time, besides those whose attempts run
+	patience    = time.Second // what a Router may take before it is cut short
 )
 
 // errSlowRouter is why the context of a Router ends.
@@ -20,14 +20,13 @@ var errSlowRouter = errors.New("queue: the router took too long")
 // on, and the one that waits for the Router works on that message only.
 type dispatcher struct {
 	q       *Queue
-	tokens  chan struct{} // one for each lease
 	leasing brake
 	ended   chan error
 }
 
 // dispatch works until ctx ends, or the Store is closed.
 func (q *Queue) dispatch(ctx context.Context) error {
-	d := &dispatcher{q: q, tokens: make(chan struct{}, maxLeases+q.shaper.places()), ended: make(chan error, 1)}
+	d := &dispatcher{q: q, ended: make(chan error, 1)}
 	q.life.jobs.Go(func() { d.loop(ctx) })
 	return <-d.ended
 }
@@ -49,7 +48,7 @@ func (d *dispatcher) loop(ctx context.Context) {
 			return
 		}
 		successor.Reset(patience)
-		d.q.begin(routing, lease, func() { <-d.tokens })
+		d.q.begin(routing, lease, d.q.leases.leave)
 		if !successor.Stop() {
 			return
 		}
@@ -59,11 +58,7 @@ func (d *dispatcher) loop(ctx context.Context) {
 // lease waits for a message, however long the Store fails. It returns nil at
 // the end.
 func (d *dispatcher) lease(ctx context.Context) (Lease, error) {
-	for {
-		select {
-		case d.tokens <- struct{}{}:
-		case <-ctx.Done():
-		}
+	for d.q.leases.enter(ctx) == nil {
 		if d.q.brake.wait(ctx) != nil || d.leasing.wait(ctx) != nil {
 			return nil, nil
 		}
@@ -78,8 +73,9 @@ func (d *dispatcher) lease(ctx context.Context) (Lease, error) {
 			d.q.logTrouble("trouble leasing", 0, err)
 			d.leasing.hit()
 		}
-		<-d.tokens
+		d.q.leases.leave()
 	}
+	return nil, nil
 }
 
 // brake makes the Queue wait while its Store fails: a second first, then

@@ -24,8 +24,13 @@ func Import(ctx context.Context, store Store, s Submission, content io.Reader) (
 	return id, nil
 }
 
-// Import puts a message of another queue into the Store; see [Import].
+// Import puts a message of another queue into the Store; see [Import]. It is
+// due when its lifetime ends at the latest.
 func (q *Queue) Import(ctx context.Context, s Submission, content io.Reader) (ID, error) {
+	q.init()
+	if !s.Arrived.IsZero() {
+		s.Due = earliest(s.Due, q.expiry(&Entry{Arrived: s.Arrived}))
+	}
 	id, err := Import(ctx, q.Store, s, content)
 	if err == nil {
 		q.logNew(id, s.Envelope, 0)

@@ -16,7 +16,7 @@ type job struct {
 	lease  Lease
 	entry  *Entry
 	waiter *waiter
-	free   func()        // gives the lease's token back
+	free   func()        // leaves the gate of leases
 	ready  chan struct{} // told of slots, and of what administrators ask
 
 	recipients []recipient
@@ -246,11 +246,9 @@ func earliest(a, b time.Time) time.Time {
 // watch extends the lease, and cancels and then abandons attempts whose time
 // is up.
 func (j *job) watch(now time.Time) {
+	j.shorten(now)
 	if !now.Before(j.extendAt) {
-		j.extendAt = now.Add(extendAfter)
-		if err := j.lease.Extend(leaseTime); err != nil && !j.noteLost(err) {
-			j.q.logTrouble("trouble extending a lease", j.entry.ID, err)
-		}
+		j.extend(now)
 	}
 	for _, a := range slices.Clone(j.running) {
 		if now.Before(a.deadline) {
@@ -264,6 +262,13 @@ func (j *job) watch(now time.Time) {
 		j.q.logAbandoned(a, now)
 		a.abandon()
 		j.take(a)
+	}
+}
+
+func (j *job) extend(now time.Time) {
+	j.extendAt = now.Add(extendAfter)
+	if err := j.lease.Extend(leaseTime); err != nil && !j.noteLost(err) {
+		j.q.logTrouble("trouble extending a lease", j.entry.ID, err)
 	}
 }
 
@@ -330,7 +335,8 @@ func (j *job) guard() {
 	}
 }
 
-// abandon gives a message back that we cannot handle, for an hour.
+// abandon gives a message back that we cannot handle, for an hour, or until
+// its time is up.
 func (j *job) abandon() {
 	for _, a := range j.running {
 		a.stop(time.Now(), errStopped)
@@ -339,11 +345,16 @@ func (j *job) abandon() {
 	j.running = nil
 	j.q.troubled(j)
 	j.q.shaper.end(j.waiter)
-	_ = j.lease.Retry(context.Background(), nil, time.Now().Add(parkTime))
+	now := time.Now()
+	again := now.Add(parkTime)
+	if j.expiry.After(now) {
+		again = earliest(again, j.expiry)
+	}
+	_ = j.lease.Retry(context.Background(), nil, again)
 	j.ended()
 }
 
-// ended makes the job unknown and gives its token back, once.
+// ended makes the job unknown and leaves the gate, once.
 func (j *job) ended() {
 	if j.free != nil {
 		if j.lingers {

@@ -1,7 +1,9 @@
 package queue_test
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,33 +19,11 @@ var _ queueadmin.Admin = (*queue.Queue)(nil)
 // One bad message does not end the process, and holds up no other.
 func TestPanicsConcernOneMessage(t *testing.T) {
 	tests := []struct {
-		name string
-		set  func(*queue.Queue)
+		name  string
+		lease func(queue.Lease) queue.Lease
 	}{
-		{"account", func(q *queue.Queue) {
-			q.Account = func(env *sqmail.Envelope) string {
-				if env.ReversePath.Local == "bad" {
-					panic("account")
-				}
-				return ""
-			}
-		}},
-		{"schedule", func(q *queue.Queue) {
-			q.Schedule = queue.ScheduleFunc(func(_ string, _, at time.Time, _ int) time.Time {
-				if at.Second() == 0 {
-					panic("schedule")
-				}
-				return at.Add(time.Second)
-			})
-		}},
-		{"limits", func(q *queue.Queue) {
-			q.Limits = func(_, destination string) queue.Limits {
-				if destination == "b.test" {
-					panic("limits")
-				}
-				return queue.Limits{}
-			}
-		}},
+		{"content", func(l queue.Lease) queue.Lease { return panickyContent{l} }},
+		{"retry", func(l queue.Lease) queue.Lease { return panickyRetry{l} }},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -54,7 +34,7 @@ func TestPanicsConcernOneMessage(t *testing.T) {
 				}
 				return outcomes(m, accepted)
 			}
-			inTime(t, plain(deliver), func(q *queue.Queue) { q.Log = log.logger(); tt.set(q) }, func(w *world) {
+			inTime(t, plain(deliver), func(q *queue.Queue) { q.Log, q.Store = log.logger(), panicky{q.Store, tt.lease} }, func(w *world) {
 				w.send(envelope("bad@x.test", "a@b.test"), "x\n")
 				w.send(envelope("good@x.test", "a@c.test"), "x\n")
 				synctest.Wait()
@@ -68,6 +48,33 @@ func TestPanicsConcernOneMessage(t *testing.T) {
 			})
 		})
 	}
+}
+
+// panicky is a Store that panics with messages from bad@….
+type panicky struct {
+	queue.Store
+	lease func(queue.Lease) queue.Lease
+}
+
+func (s panicky) Lease(ctx context.Context, ttl time.Duration) (queue.Lease, error) {
+	l, err := s.Store.Lease(ctx, ttl)
+	if err == nil && l.Entry().Envelope.ReversePath.Local == "bad" {
+		l = s.lease(l)
+	}
+	return l, err
+}
+
+type panickyContent struct{ queue.Lease }
+
+func (panickyContent) Content() io.ReaderAt { panic("content") }
+
+type panickyRetry struct{ queue.Lease }
+
+func (l panickyRetry) Retry(ctx context.Context, a []queue.Attempt, at time.Time) error {
+	if len(a) > 0 {
+		panic("retry")
+	}
+	return l.Lease.Retry(ctx, a, at)
 }
 
 // A list with an attempt for each recipient keeps its lease while it waits,

@@ -232,9 +232,10 @@ func (j *job) lastOutcome(i int) sqmail.Outcome {
 
 const notTried = "The destination could not be tried: it does not answer, or it is too busy."
 
-func (q *Queue) accountOf(env *sqmail.Envelope) string {
+func (q *Queue) accountOf(env *sqmail.Envelope) (name string) {
 	if q.Account == nil {
 		return account(env)
 	}
+	defer q.recovered("account", func() { name = account(env) })
 	return q.Account(env)
 }

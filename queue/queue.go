@@ -105,6 +105,8 @@ type Queue struct {
 	number    atomic.Uint64 // of the last delivery
 	removing  atomic.Int32  // entries of removals
 	lingering atomic.Int32  // jobs that keep their lease while they wait
+	shortened chan struct{} // says that the lifetime is shorter now
+	leases    gate
 	brake     brake
 	commits   commits
 
@@ -127,6 +129,7 @@ const (
 	parkTime    = time.Hour        // parked messages are looked at after that, or twice that, come what may
 	refusedTime = 10 * time.Minute // the same for those that a line was full for, and that wait in another
 	bounceRetry = 123 * time.Second
+	reportTime  = 2 * time.Minute  // what a Receiver of bounces may take: less than a lease has
 	justNow     = 10 * time.Second // a message of that age has just come
 
 	manyWaiting  = 64 // attempts of one message that wait for slots,
@@ -136,10 +139,13 @@ const (
 func (q *Queue) init() {
 	q.setup.Do(func() {
 		q.lifetime.Store(int64(orDefault(q.Lifetime, defaultLifetime)))
+		q.shortened = make(chan struct{}, 1)
 		q.jobs = make(map[ID]*job)
 		q.troubles = make(map[ID]*trouble)
 		q.removals = make(map[ID]*removal)
-		q.shaper = newShaper(q.Concurrency, q.Silent, q.Limits, func(key string, n int) int { return q.Store.Wake(key, n) })
+		q.shaper = newShaper(q.Concurrency, q.Silent, q.limitsOf, func(key string, n int) int { return q.Store.Wake(key, n) })
+		q.leases.left = make(chan struct{}, 1)
+		q.leases.resize(q.maxLeases)
 		q.life.init()
 	})
 }
@@ -150,18 +156,12 @@ func (q *Queue) init() {
 func (q *Queue) SetConcurrency(channel string, n int) {
 	q.init()
 	q.shaper.setConcurrency(channel, max(n, 0))
+	q.leases.resize(q.maxLeases)
 }
 
-// SetLifetime changes the lifetime of messages, from their next attempt on. 0
-// means seven days.
-func (q *Queue) SetLifetime(d time.Duration) {
-	q.init()
-	q.lifetime.Store(int64(orDefault(d, defaultLifetime)))
-}
-
-func (q *Queue) expiry(e *Entry) time.Time {
-	return e.Arrived.Add(time.Duration(q.lifetime.Load()))
-}
+// maxLeases is how many leases are held at a time: one for each attempt, and
+// some more.
+func (q *Queue) maxLeases() int { return spareLeases + q.shaper.places() }
 
 func (q *Queue) route(ctx context.Context, env *sqmail.Envelope, to sqmail.Path) (r sqmail.Routing, err error) {
 	if q.Router == nil {
@@ -173,6 +173,15 @@ func (q *Queue) route(ctx context.Context, env *sqmail.Envelope, to sqmail.Path)
 	}
 	defer q.recoverTo(&err, "router")
 	return q.Router.Route(ctx, env, to)
+}
+
+// limitsOf asks Limits; one that panics sets none.
+func (q *Queue) limitsOf(channel, destination string) (l Limits) {
+	if q.Limits == nil {
+		return Limits{}
+	}
+	defer q.recovered("limits", func() { l = Limits{} })
+	return q.Limits(channel, destination)
 }
 
 // account is the default for Queue.Account.

@@ -92,10 +92,12 @@ func (q *Queue) Run(ctx context.Context) error {
 		return err
 	}
 	defer close(q.life.ended)
+	q.life.jobs.Go(func() { q.follow(loop) })
 	err := q.dispatch(loop)
 	if err == nil {
 		err = ctx.Err()
 	}
+	cancel()
 	q.life.stop(false)
 	q.shaper.close()
 	q.drain()
@@ -160,5 +162,13 @@ func (q *Queue) recoverTo(err *error, who string) {
 	if p := recover(); p != nil {
 		*err = fmt.Errorf("%s panicked: %v", who, p)
 		q.logPanic(who, p)
+	}
+}
+
+// recovered does what is done without somebody else's code that panicked.
+func (q *Queue) recovered(who string, instead func()) {
+	if p := recover(); p != nil {
+		q.logPanic(who, p)
+		instead()
 	}
 }

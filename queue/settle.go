@@ -125,12 +125,8 @@ func (j *job) note(a Attempt) {
 
 // next returns when a deferred recipient is due again.
 func (j *job) next(i int, started, now time.Time) time.Time {
-	var s Schedule = Quadratic{}
-	if j.q.Schedule != nil {
-		s = j.q.Schedule
-	}
 	r := &j.recipients[i]
-	at := s.Next(r.channel, j.entry.Arrived, started, r.Attempts+1)
+	at := j.q.scheduled(r.channel, j.entry.Arrived, started, r.Attempts+1)
 	if soonest := now.Add(time.Second); at.Before(soonest) {
 		at = soonest
 	}
@@ -138,6 +134,15 @@ func (j *job) next(i int, started, now time.Time) time.Time {
 		at = earliest(at, d)
 	}
 	return earliest(at, j.expiry)
+}
+
+// scheduled asks the Schedule; one that panics is none.
+func (q *Queue) scheduled(channel string, arrived, started time.Time, attempts int) (at time.Time) {
+	if q.Schedule == nil {
+		return Quadratic{}.Next(channel, arrived, started, attempts)
+	}
+	defer q.recovered("schedule", func() { at = Quadratic{}.Next(channel, arrived, started, attempts) })
+	return q.Schedule.Next(channel, arrived, started, attempts)
 }
 
 // finish ends the lease.
@@ -213,7 +218,10 @@ func (j *job) close() {
 		j.remove()
 		return
 	}
-	if j.checkpoint(); j.lost {
+	if j.checkpoint(); !j.lost {
+		j.extend(time.Now())
+	}
+	if j.lost {
 		j.fenced()
 		return
 	}
@@ -260,7 +268,7 @@ func (j *job) store(doing string, err error) bool {
 func (j *job) fenced() {
 	j.q.shaper.end(j.waiter)
 	j.q.logLost(j.entry)
-	if len(j.fresh) == 0 {
+	if len(j.fresh) == 0 && !j.reported {
 		return
 	}
 	m, err := j.q.Store.Open(context.Background(), j.entry.ID)

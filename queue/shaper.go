@@ -236,11 +236,7 @@ func (s *shaper) destination(p place, now time.Time) *destination {
 }
 
 func (s *shaper) limitsOf(p place) Limits {
-	var l Limits
-	if s.limits != nil {
-		l = s.limits(p.channel, p.name)
-	}
-	return l.withDefaults(p.channel)
+	return s.limits(p.channel, p.name).withDefaults(p.channel)
 }
 
 func (s *shaper) channel(name string) *channel {
