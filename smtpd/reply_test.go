@@ -22,6 +22,8 @@ func TestReplyStyles(t *testing.T) {
 		{"several lines, classic", replyStyle{classic: true}, say(550, 5, 7, 1, "no\nnever"), "550-no\r\n550 never (#5.7.1)\r\n"},
 		{"no enhanced status code is set", replyStyle{}, sqmail.Reply{Code: 451, Text: "later"}, "451 4.0.0 later\r\n"},
 		{"the enhanced status code is of another class", replyStyle{}, say(451, 5, 7, 1, "later"), "451 4.0.0 later\r\n"},
+		{"the enhanced status code is none", replyStyle{}, say(550, 5, 1000, 1, "no"), "550 5.0.0 no\r\n"},
+		{"nor is this", replyStyle{classic: true}, say(550, 5, 7, -1, "no"), "550 no (#5.0.0)\r\n"},
 		{"3yz has none", replyStyle{}, sqmail.Reply{Code: 354, Text: "go"}, "354 go\r\n"},
 		{"no text", replyStyle{}, sqmail.Reply{Code: 250}, "250 2.0.0 \r\n"},
 		{"CRLF in the text", replyStyle{}, say(550, 5, 7, 1, "a\r\n250 ok"), "550-5.7.1 a\r\n550 5.7.1 250 ok\r\n"},
