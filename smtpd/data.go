@@ -246,6 +246,11 @@ func (s *session) settled(env *sqmail.Envelope, b *body, receipt sqmail.Receipt,
 		}
 		s.say(r)
 	}
+	for i := len(s.tx.accepted); i < len(each); i++ { // those that the Policy has added
+		if err := each[i]; err != nil {
+			s.logRefusal("message", wireReply(err), err, pathAttr("from", env.ReversePath), pathAttr("to", env.Recipients[i].Path))
+		}
+	}
 	if each == nil || slices.Contains(each, nil) {
 		s.tx.ending, s.tx.reply, s.tx.id = sqmail.EndedAccepted, r, receipt.ID
 	}

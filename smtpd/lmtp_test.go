@@ -3,6 +3,7 @@ package smtpd_test
 import (
 	"context"
 	"io"
+	"log/slog"
 	"strings"
 	"testing"
 
@@ -55,22 +56,27 @@ func TestRestHearsTheReceiversError(t *testing.T) {
 		"S: 552 5.7.1 mailbox full\nS: 554 5.7.1 too late\n")
 }
 
-// TestEachRecipientHearsItsOwn: and nobody hears 250 for another.
+// TestEachRecipientHearsItsOwn: and nobody hears 250 for another. What becomes of
+// recipients that the Policy adds is in the log alone.
 func TestEachRecipientHearsItsOwn(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		policy smtpd.Policy
 		to     string
 		want   string // codes
+		failed bool   // somebody, which the log must tell
 	}{
-		{"as accepted", smtpd.AcceptAll, "b full-c d", "250 552 250"},
-		{"all", smtpd.AcceptAll, "full-b full-c", "552 552"},
-		{"one taken out, nothing failed", dropsFirst{}, "b c", "250 250"},
-		{"one taken out, another failed", dropsFirst{}, "b full-c d", "552 552 552"},
-		{"one added, which failed", dropsFirst{}, "b", "250"},
+		{"as accepted", smtpd.AcceptAll, "b full-c d", "250 552 250", true},
+		{"all", smtpd.AcceptAll, "full-b full-c", "552 552", true},
+		{"one taken out, nothing failed", dropsFirst{}, "b c", "250 250", false},
+		{"one taken out, another failed", dropsFirst{}, "b full-c d", "552 552 552", true},
+		{"one added, which failed", dropsFirst{}, "b", "250", true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			server := smtpdtest.NewServer(t, &mailboxes{}, func(s *smtpd.Server) { s.LMTP, s.Policy = true, test.policy })
+			var out lockedBuffer
+			server := smtpdtest.NewServer(t, &mailboxes{}, func(s *smtpd.Server) {
+				s.LMTP, s.Policy, s.Log = true, test.policy, slog.New(rawHandler{out: &out})
+			})
 			c := server.Dial(t)
 			c.Do("LHLO c", 250)
 			c.Do("MAIL FROM:<a@example.org>", 250)
@@ -83,6 +89,10 @@ func TestEachRecipientHearsItsOwn(t *testing.T) {
 				if reply := c.Reply(); !strings.HasPrefix(reply, code) {
 					t.Errorf("%q, want %s", reply, code)
 				}
+			}
+			server.Close()
+			if failed := strings.Contains(out.b.String(), "full"); failed != test.failed {
+				t.Errorf("a failure is told: %v\n%s", failed, out.b.String())
 			}
 		})
 	}
