@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/sqmail/sqmail/auth"
 )
 
 // profiles works out what holds for the clients of a service: for those without
@@ -61,7 +63,7 @@ func (s *source) settle(c *Config, service *Service, settings *Settings, vars []
 	}
 	for _, v := range vars {
 		switch v.Name {
-		case "UCSPITLS", "SMTPAUTH", "POP3AUTH":
+		case "UCSPITLS", "SMTPAUTH", "POP3AUTH", "AUTHTLS":
 			checkWord(v, complain)
 		case "RBL":
 			s.dnsLists(c, settings.DNSLists.File, complain)
@@ -81,6 +83,7 @@ var words = map[string][]string{
 	"UCSPITLS": {"", "-", "!", "?", "@"},
 	"SMTPAUTH": {"", "-", "!", "cram", "+cram", "!cram", "!+cram", "login", "plain"},
 	"POP3AUTH": {"", "apop", "+apop"},
+	"AUTHTLS":  {"", "-"},
 }
 
 // checkWord warns of a value that does not mean what it says: "required" does not
@@ -102,8 +105,6 @@ func (s *source) advise(service *Service, settings *Settings) {
 		return false
 	}
 	warn := func(format string, args ...any) { s.warn(service.File, service.Line, format, args...) }
-	implicit := service.ImplicitTLS()
-	cleartext := !implicit && settings.STARTTLS != Required && !onLoopback(service.Address)
 	s.idleFilters(service)
 	switch service.Protocol {
 	case "submission", "smtps":
@@ -118,15 +119,24 @@ func (s *source) advise(service *Service, settings *Settings) {
 			}
 		}
 	}
-	if settings.Auth != Off && !implicit && settings.STARTTLS == Off && !onLoopback(service.Address) {
-		warn(`passwords go over the network in clear: set UCSPITLS="!"`)
-	}
-	if service.Protocol == "pop3" && cleartext && settings.STARTTLS == Off {
-		warn(`passwords go over the network in clear: set UCSPITLS="!", or use pop3s`)
+	switch {
+	case !takesPasswords(service, settings) || service.ImplicitTLS() || onLoopback(service.Address):
+	case settings.CleartextAuth && settings.STARTTLS != Required:
+		warn(`passwords go over the network in clear: AUTHTLS="-"`)
+	case settings.STARTTLS == Off:
+		warn(`passwords are taken from this host alone, for others need TLS: set UCSPITLS="!"`)
 	}
 	if set("UCSPITLS") && !protocols[service.Protocol].startTLS {
 		warn("UCSPITLS has no effect on %s", service.Protocol)
 	}
+}
+
+// takesPasswords reports whether clients may show their passwords.
+func takesPasswords(service *Service, settings *Settings) bool {
+	if strings.HasPrefix(service.Protocol, "pop3") {
+		return settings.UserPass
+	}
+	return slices.ContainsFunc(settings.Mechanisms, auth.ShowsPassword)
 }
 
 // idleFilters warns of filters on a service that takes no mail.

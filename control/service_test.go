@@ -83,6 +83,9 @@ func TestVariables(t *testing.T) {
 		{`SMTPAUTH=+cram`, func(s s) any { return fmt.Sprint(s.Auth, s.Mechanisms) }, "offered [" + all + "]"},
 		{`SMTPAUTH=!cram`, func(s s) any { return fmt.Sprint(s.Auth, s.Mechanisms) }, "required [CRAM-MD5]"},
 		{`SMTPAUTH=!+CRAM`, func(s s) any { return fmt.Sprint(s.Auth, s.Mechanisms) }, "required [" + all + "]"},
+		{``, func(s s) any { return s.CleartextAuth }, false},
+		{`AUTHTLS=""`, func(s s) any { return s.CleartextAuth }, false},
+		{`AUTHTLS=-`, func(s s) any { return s.CleartextAuth }, true},
 		{``, func(s s) any { return fmt.Sprint(s.UserPass, s.APOP) }, "true false"},
 		{`POP3AUTH=apop`, func(s s) any { return fmt.Sprint(s.UserPass, s.APOP) }, "false true"},
 		{`POP3AUTH=+apop`, func(s s) any { return fmt.Sprint(s.UserPass, s.APOP) }, "true true"},
@@ -195,8 +198,11 @@ func TestDoubtfulServices(t *testing.T) {
 		{`x smtp :25 RULES=r`, "", "control/services:1: warning: RULES is a variable that nothing looks at; rules is one"},
 		{`x smtp :25 rules=r`, `:allow,RELAYCLEINT=""`, "control/r:1: warning: RELAYCLEINT is a variable that nothing looks at; RELAYCLIENT is one"},
 		{`x submission :25`, "", "control/services:1: warning: a service for submission should"},
-		{`x smtp :25 SMTPAUTH=""`, "", "control/services:1: warning: passwords go over the network in clear"},
-		{`x pop3 :110`, "", "control/services:1: warning: passwords go over the network in clear"},
+		{`x smtp :25 SMTPAUTH=""`, "", "control/services:1: warning: passwords are taken from this host alone"},
+		{`x pop3 :110`, "", "control/services:1: warning: passwords are taken from this host alone"},
+		{`x smtp :25 SMTPAUTH="" AUTHTLS="-"`, "", "control/services:1: warning: passwords go over the network in clear"},
+		{`x pop3 :110 AUTHTLS="-"`, "", "control/services:1: warning: passwords go over the network in clear"},
+		{`x smtp 127.0.0.1:25 AUTHTLS="no"`, "", `control/services:1: warning: AUTHTLS="no" means the same as ""`},
 		{`x pop3 127.0.0.1:110 CLAMD="/c"`, "", "control/services:1: warning: CLAMD has no effect on pop3"},
 		{`x pop3 127.0.0.1:110 REPLY_CONTENT="x"`, "", "control/services:1: warning: REPLY_CONTENT has no effect on pop3"},
 		{`x smtp 127.0.0.1:25 QMAILQUEUE="bin/none"`, "", "control/services:1: warning: QMAILQUEUE: there is no program /"},
@@ -212,7 +218,7 @@ func TestDoubtfulServices(t *testing.T) {
 		warned(t, c.Problems, tt.want)
 	}
 	// What is usual is not doubted.
-	c := load(t, map[string]string{"services": "a smtp 127.0.0.1:0 RELAYCLIENT=\"\"\nb smtp :25 rules=r\n", "r": "127.:allow,RELAYCLIENT=\"\"\n:allow\n"})
+	c := load(t, map[string]string{"services": "a smtp 127.0.0.1:0 RELAYCLIENT=\"\"\nb smtp :25 rules=r\nc smtp :26 SMTPAUTH=cram\n", "r": "127.:allow,RELAYCLIENT=\"\"\n:allow\n"})
 	if len(c.Problems) > 0 {
 		t.Errorf("%v", c.Problems)
 	}

@@ -44,6 +44,10 @@ type Settings struct {
 	Auth       Mode
 	Mechanisms []string
 
+	// CleartextAuth says that passwords are taken also without TLS, and from
+	// other hosts than this one (AUTHTLS: "-").
+	CleartextAuth bool
+
 	// UserPass and APOP say how a POP3 client may log in (POP3AUTH: "apop" by
 	// APOP alone, "+apop" both ways, else by USER and PASS).
 	UserPass, APOP bool
@@ -92,6 +96,7 @@ var variables = map[string]func(*Settings, string) error{
 	"UCSPITLS":      (*Settings).setTLS,
 	"SMTPAUTH":      (*Settings).setAuth,
 	"POP3AUTH":      (*Settings).setPOP3Auth,
+	"AUTHTLS":       func(s *Settings, v string) error { s.CleartextAuth = v == "-"; return nil },
 	"RELAYCLIENT":   (*Settings).setRelay,
 	"DATABYTES":     func(s *Settings, v string) (err error) { s.DataBytes, err = digits(v, 1<<40); return err },
 	"MAXRECIPIENTS": func(s *Settings, v string) error { n, err := digits(v, 1<<20); s.MaxRecipients = int(n); return err },

@@ -127,6 +127,29 @@ func TestXCLIENT(t *testing.T) {
 	}
 }
 
+// Passwords need TLS, unless AUTHTLS says that they do not.
+func TestAUTHTLS(t *testing.T) {
+	d := serveInside(t, map[string]string{
+		"control/services": "careful smtp 127.0.0.1:0 SMTPAUTH=+cram PROXYFROM=127.0.0.1\n" +
+			"trusting smtp 127.0.0.1:0 SMTPAUTH=+cram PROXYFROM=127.0.0.1 AUTHTLS=-\n" +
+			"pop pop3 127.0.0.1:0 PROXYFROM=127.0.0.1\npopular pop3 127.0.0.1:0 PROXYFROM=127.0.0.1 AUTHTLS=-\n",
+	})
+	const proxy = "PROXY TCP4 192.0.2.3 127.0.0.1 4711 25\r\n"
+	for service, want := range map[string]string{"careful": "250-AUTH CRAM-MD5\n", "trusting": "250-AUTH LOGIN PLAIN CRAM-MD5\n"} {
+		c := d.connect(service, proxy)
+		c.Expect(220)
+		if ehlo := c.Do("EHLO c", 250); !strings.Contains(ehlo, want) {
+			t.Errorf("%s: %s", service, ehlo)
+		}
+	}
+	for service, want := range map[string]bool{"pop": false, "popular": true} {
+		said, err := io.ReadAll(d.connect(service, proxy+"CAPA\r\nQUIT\r\n"))
+		if err != nil || strings.Contains(string(said), "\nUSER\r") != want {
+			t.Errorf("%s: %q %v", service, said, err)
+		}
+	}
+}
+
 // Extensions and limits are what the variables say, and LMTP has a listener.
 func TestWhatEHLOOffers(t *testing.T) {
 	d := serveInside(t, map[string]string{

@@ -101,6 +101,7 @@ func (s *snapshot) smtpServer(d *daemon, service *control.Service, p *control.Pr
 		Verifier:        c.Verifier(),
 		Authentication:  smtpModes[p.Auth],
 		Mechanisms:      p.Mechanisms,
+		CleartextAuth:   p.CleartextAuth,
 		MaxMessageBytes: unlimited(p.DataBytes),
 		TooBigText:      p.Texts["MAXSIZE"],
 		MaxRecipients:   p.MaxRecipients,
@@ -160,7 +161,7 @@ func (s *snapshot) pop3Server(d *daemon, service *control.Service, p *control.Pr
 	return &pop3.Server{
 		HostName: s.config.Me, Verifier: heldVerifier{d, s},
 		TLSConfig: service.TLS, STLS: pop3Modes[p.STARTTLS],
-		APOP: p.APOP, NoPassword: !p.UserPass,
+		APOP: p.APOP, NoPassword: !p.UserPass, CleartextAuth: p.CleartextAuth,
 	}
 }
 
