@@ -47,7 +47,12 @@ type treeBuilder struct {
 	nodes   []growing
 	classes []class
 	known   map[string]int32 // classes by their text
+	numbers map[class]int32  // by what they are
+	behind  map[setAt]int32  // the nodes of sets
 }
+
+// setAt is a set that follows a node.
+type setAt struct{ node, class int32 }
 
 // growing is a node of a tree that grows.
 type growing struct {
@@ -62,7 +67,7 @@ type growing struct {
 func (b *treeBuilder) Add(pattern string, number int32) {
 	if b.nodes == nil {
 		b.add(growing{})
-		b.known = map[string]int32{}
+		b.known, b.numbers, b.behind = map[string]int32{}, map[class]int32{}, map[setAt]int32{}
 	}
 	at := int32(0)
 	for p := 0; p < len(pattern); {
@@ -116,13 +121,13 @@ func (b *treeBuilder) classOf(text string) int32 {
 			c[n/64] |= 1 << (n % 64)
 		}
 	}
-	i := slices.Index(b.classes, c)
-	if i < 0 {
-		i = len(b.classes)
-		b.classes = append(b.classes, c)
+	i, ok := b.numbers[c]
+	if !ok {
+		i = int32(len(b.classes))
+		b.classes, b.numbers[c] = append(b.classes, c), i
 	}
-	b.known[text] = int32(i)
-	return int32(i)
+	b.known[text] = i
+	return i
 }
 
 func (b *treeBuilder) add(n growing) int32 {
@@ -153,13 +158,12 @@ func (b *treeBuilder) anyByte(at int32) int32 {
 }
 
 func (b *treeBuilder) set(at int32, class int32) int32 {
-	for _, c := range b.nodes[at].sets {
-		if b.nodes[c].class == class {
-			return c
-		}
+	if known, ok := b.behind[setAt{at, class}]; ok {
+		return known
 	}
 	made := b.add(growing{node: node{class: class}})
 	b.nodes[at].sets = append(b.nodes[at].sets, made)
+	b.behind[setAt{at, class}] = made
 	return made
 }
 
@@ -189,6 +193,10 @@ func (b *treeBuilder) split(at int32, n int) {
 	rest := b.nodes[at]
 	rest.literal = rest.literal[n:]
 	b.nodes = append(b.nodes, rest)
+	for _, c := range rest.sets {
+		delete(b.behind, setAt{at, b.nodes[c].class})
+		b.behind[setAt{int32(len(b.nodes) - 1), b.nodes[c].class}] = c
+	}
 	b.nodes[at] = growing{node: node{number: -1}, literal: b.nodes[at].literal[:n], literals: []int32{int32(len(b.nodes) - 1)}}
 }
 

@@ -138,3 +138,16 @@ func BenchmarkSet(b *testing.B) {
 		})
 	}
 }
+
+// TestEqualSetsShareANode, also behind a literal that has been split: a list of
+// patterns is as large as what they do not have in common.
+func TestEqualSetsShareANode(t *testing.T) {
+	var b treeBuilder
+	for i, p := range []string{"key[ab]1", "kex", "key[ba]2", "[ab]x", "[a-b]y"} {
+		b.Add(p, int32(i))
+	}
+	// The root; ke, y, [ab], 1, x, 2; [ab], x, y.
+	if s := b.tree(); len(s.nodes) != 10 || len(s.classes) != 1 {
+		t.Errorf("%d nodes, %d classes", len(s.nodes), len(s.classes))
+	}
+}
