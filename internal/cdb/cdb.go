@@ -5,6 +5,7 @@
 package cdb
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -40,7 +41,8 @@ type Reader struct {
 }
 
 // NewReader returns a reader of the database of size octets in r. It fails
-// with ErrDamaged if that is not as long as its header says.
+// with ErrDamaged if that is not as long as its header says, or has a hash table
+// with nothing in it: zeros, as a crash leaves them where nobody synced.
 func NewReader(r io.ReaderAt, size int64) (*Reader, error) {
 	d := &Reader{r: r, size: size}
 	if size < headerSize || size > maxSize {
@@ -55,6 +57,9 @@ func NewReader(r io.ReaderAt, size int64) (*Reader, error) {
 			return nil, ErrDamaged
 		}
 		d.records += slots / 2
+		if used, err := d.used(pos, slots); err != nil || !used && slots > 0 {
+			return nil, cmp.Or(err, ErrDamaged)
+		}
 	}
 	if d.records == 0 && size != headerSize { // zeros, for instance
 		return nil, ErrDamaged
@@ -69,6 +74,25 @@ func (d *Reader) Records() int64 { return d.records }
 func (d *Reader) table(i int) (pos, slots int64) {
 	b := d.head[i*8:]
 	return int64(binary.LittleEndian.Uint32(b)), int64(binary.LittleEndian.Uint32(b[4:]))
+}
+
+// used reports whether a hash table has an entry. One of the first slots tells, as
+// a rule.
+func (d *Reader) used(pos, slots int64) (bool, error) {
+	var b [64 * 8]byte
+	for end := pos + slots*8; pos < end; {
+		piece := b[:min(int64(len(b)), end-pos)]
+		if err := d.read(piece, pos); err != nil {
+			return false, err
+		}
+		for i := 4; i < len(piece); i += 8 {
+			if binary.LittleEndian.Uint32(piece[i:]) != 0 {
+				return true, nil
+			}
+		}
+		pos += int64(len(piece))
+	}
+	return false, nil
 }
 
 // Get returns the first value of key. The value is the caller's. found is

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/sqmail/sqmail/internal/cdb"
@@ -200,3 +201,20 @@ func BenchmarkGet(b *testing.B) {
 }
 
 var _ io.WriteSeeker = (*seeker)(nil)
+
+// TestTablesOfZerosAreDamage: a key that is not found is a refusal for good, so
+// that a file whose end was never written must not be asked.
+func TestTablesOfZerosAreDamage(t *testing.T) {
+	var records [][2]string
+	for i := range 20_000 {
+		records = append(records, [2]string{fmt.Sprintf("key %d", i), "value"})
+	}
+	whole := build(t, records)
+	for _, lost := range []int{4 << 10, 64 << 10, len(whole) / 2} {
+		torn := slices.Clone(whole)
+		clear(torn[len(torn)-lost:])
+		if _, err := cdb.NewReader(bytes.NewReader(torn), int64(len(torn))); !errors.Is(err, cdb.ErrDamaged) {
+			t.Errorf("zeros in the place of the last %d octets: %v", lost, err)
+		}
+	}
+}
