@@ -210,7 +210,7 @@ func TestTablesOfZerosAreDamage(t *testing.T) {
 		records = append(records, [2]string{fmt.Sprintf("key %d", i), "value"})
 	}
 	whole := build(t, records)
-	for _, lost := range []int{4 << 10, 64 << 10, len(whole) / 2} {
+	for _, lost := range []int{4 << 10, 64 << 10, len(whole) / 2, len(whole)} {
 		torn := slices.Clone(whole)
 		clear(torn[len(torn)-lost:])
 		if _, err := cdb.NewReader(bytes.NewReader(torn), int64(len(torn))); !errors.Is(err, cdb.ErrDamaged) {
