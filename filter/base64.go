@@ -21,18 +21,17 @@ type base64Lines struct {
 
 // base64Reader is told of the base64 parts of a message.
 type base64Reader interface {
-	// first is called with the first line of a part, or as much of it as
-	// there is memory for.
-	first(line []byte)
+	// begin is called at the beginning of a part.
+	begin()
 
 	// text is called with all lines of the parts, several at a time or in
 	// pieces; start says that the piece begins a line.
 	text(piece []byte, start bool)
 }
 
-func (b *base64Lines) first(line []byte) {
+func (b *base64Lines) begin() {
 	for _, r := range b.to {
-		r.first(line)
+		r.begin()
 	}
 }
 
@@ -154,7 +153,7 @@ func (b *base64Lines) whole(line []byte) {
 		b.text(line, true)
 	case b.armed && b.empty:
 		b.inBody = true
-		b.first(line)
+		b.begin()
 		b.text(line, true)
 	default:
 		b.header(line)

@@ -25,5 +25,5 @@ func (d *Base64Detector) Found() bool { return d.found }
 // detection is a detector that is told of parts.
 type detection Base64Detector
 
-func (d *detection) first([]byte)      { d.found = true }
+func (d *detection) begin()            { d.found = true }
 func (d *detection) text([]byte, bool) {}

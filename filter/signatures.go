@@ -133,8 +133,8 @@ func (c *signatureScanner) follow(other *signatureScanner) {
 	c.behind = other
 }
 
-// first begins a part.
-func (c *signatureScanner) first([]byte) { c.start = c.start[:0] }
+// begin begins a part.
+func (c *signatureScanner) begin() { c.start = c.start[:0] }
 
 // text looks at a piece of a part.
 func (c *signatureScanner) text(piece []byte, start bool) {
