@@ -61,10 +61,22 @@ func parseTarget(s string) (relay sqmail.Relay, err error) {
 		relay.Port = uint16(n)
 	}
 	if !validHost(host) {
+		if name, port, ok := cutPort(host); ok { // as qmail and notqmail have it
+			return sqmail.Relay{}, fmt.Errorf("delivery: %q is no host; the port stands behind a semicolon, %s;%s", host, name, port)
+		}
 		return sqmail.Relay{}, fmt.Errorf("delivery: %q is no host", host)
 	}
 	relay.Host = host
 	return relay, nil
+}
+
+// cutPort takes host:port apart.
+func cutPort(s string) (host, port string, ok bool) {
+	i := strings.LastIndexByte(s, ':')
+	if i < 0 || !validHost(s[:i]) || strings.Trim(s[i+1:], "0123456789") != "" {
+		return "", "", false
+	}
+	return s[:i], s[i+1:], true
 }
 
 // validHost takes a name, an address, an address literal, or nothing.

@@ -100,7 +100,8 @@ func TestParseRelay(t *testing.T) {
 		"h;25x":              `{} delivery: port "25x" is not a number from 1 to 65535`,
 		"a b":                `{} delivery: "a b" is no host`,
 		"a,b":                `{} delivery: "a,b" is no host`,
-		"h:25":               `{} delivery: "h:25" is no host`,
+		"h:25":               `{} delivery: "h:25" is no host; the port stands behind a semicolon, h;25`,
+		"[192.0.2.1]:25":     `{} delivery: "[192.0.2.1]:25" is no host; the port stands behind a semicolon, [192.0.2.1];25`,
 		"[h]":                `{} delivery: "[h]" is no host`,
 		"[192.0.2.1":         `{} delivery: "[192.0.2.1" is no host`,
 	} {
