@@ -15,7 +15,7 @@ import (
 // text of absent takes one away.
 func home(files map[string]string) fstest.MapFS {
 	fsys := fstest.MapFS{}
-	all := map[string]string{"me": "mx.example.org\n", "services": "", "rcpthosts": "example.org\n", "alias/.qmail-default": "", "queue/x": "", "users/accounts": ""}
+	all := map[string]string{"me": "mx.example.org\n", "services": "# none\n", "rcpthosts": "example.org\n", "alias/.qmail-default": "", "queue/x": "", "users/accounts": ""}
 	for name, text := range files {
 		all[name] = text
 	}

@@ -209,6 +209,9 @@ func (s *source) services(c *Config) []*Service {
 		}
 		return nil
 	}
+	if len(text) == 0 { // as while somebody writes it: all listeners would be closed
+		s.fatal(file, 0, "is empty: write the services, or remove it if nothing is to listen")
+	}
 	var services []*Service
 	names := map[string]int{}
 	rules := map[string]*Rules{}

@@ -143,6 +143,13 @@ func TestRulesAreReadOnceAndCheckedWithTheServices(t *testing.T) {
 	refuse(t, home(map[string]string{"services": services}), "control/services:1: control/r does not exist")
 }
 
+// A file that was emptied, as somebody who writes it anew does first, closes no
+// listener.
+func TestEmptyServicesAreRefused(t *testing.T) {
+	refuse(t, home(map[string]string{"services": ""}), "control/services: is empty")
+	load(t, map[string]string{"services": "# none\n"})
+}
+
 // Two listeners cannot have one address, however it is written.
 func TestAddressesThatOverlap(t *testing.T) {
 	for _, tt := range []struct {
