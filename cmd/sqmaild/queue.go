@@ -121,7 +121,7 @@ func queueList(ctx context.Context, std stdio, fs *flag.FlagSet, args []string) 
 	for e, err := range q.Scan(ctx) {
 		switch {
 		case err != nil:
-			damaged = err
+			damaged = errors.New("not everything in the queue can be read")
 			fmt.Fprintf(std.err, "sqmaild queue list: %v\n", err)
 		case !sel.matches(e):
 		case *asJSON:
@@ -261,7 +261,7 @@ func change(act func(context.Context, queueadmin.Admin, queue.ID) error) func(co
 				return fmt.Errorf("message %s: %w", id, err)
 			}
 		}
-		fmt.Fprintf(std.out, "%d messages\n", done)
+		fmt.Fprintln(std.out, count(done, "message"))
 		return nil
 	}
 }
