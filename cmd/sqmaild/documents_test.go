@@ -43,6 +43,24 @@ func TestDocumentsTellOfCommandsAndFlags(t *testing.T) {
 	}
 }
 
+// They tell of the variables that programs in .qmail files find.
+func TestDocumentsTellOfTheEnvironmentOfPrograms(t *testing.T) {
+	source, err := os.ReadFile("../../delivery/local/env.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := documents(t)
+	names := regexp.MustCompile(`\{"([A-Z]+)"`).FindAllSubmatch(source, -1)
+	for _, m := range names {
+		if !strings.Contains(text, "`"+string(m[1])+"`") {
+			t.Errorf("the documents say nothing of %s", m[1])
+		}
+	}
+	if len(names) < 10 {
+		t.Errorf("only %d variables found: has the notation changed?", len(names))
+	}
+}
+
 // documents returns the text of README and of what is in docs.
 func documents(t *testing.T) string {
 	t.Helper()
