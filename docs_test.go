@@ -2,9 +2,12 @@ package sqmail_test
 
 import (
 	"go/ast"
+	"go/token"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -57,6 +60,40 @@ func TestReadmeNamesEveryRoom(t *testing.T) {
 		if !strings.Contains(readme, "[`"+root+"`]("+root+")") {
 			t.Errorf("the table in README.md says nothing of %s", root)
 		}
+	}
+}
+
+// docs/events.md names the events of the packages. Each is a text in the code.
+func TestEventsAreThoseOfTheCode(t *testing.T) {
+	texts := make(map[string]bool)
+	for _, p := range packages(t) {
+		for _, f := range p.files {
+			ast.Inspect(f.syntax, func(n ast.Node) bool {
+				if lit, ok := n.(*ast.BasicLit); ok && lit.Kind == token.STRING && !strings.HasSuffix(f.name, "_test.go") {
+					text, _ := strconv.Unquote(lit.Value)
+					texts[text] = true
+				}
+				return true
+			})
+		}
+	}
+	column, found := 0, 0
+	for line := range strings.Lines(readDocument(t, "docs/events.md")) {
+		cells := strings.Split(line, "|")
+		if i := slices.Index(cells, " msg "); i >= 0 {
+			column = i
+		}
+		if column == 0 || len(cells) <= column {
+			continue
+		}
+		for _, m := range regexp.MustCompile("`([^`]+[^` ])`").FindAllStringSubmatch(cells[column], -1) {
+			if found++; !texts[m[1]] && m[1] != "trouble" {
+				t.Errorf("docs/events.md: no event %q", m[1])
+			}
+		}
+	}
+	if found < 60 {
+		t.Errorf("only %d events are named", found)
 	}
 }
 

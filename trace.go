@@ -134,8 +134,11 @@ func (t *Trace) know(p *Peer) {
 
 // Peer returns the client that the Trace tells of. Its encryption has a
 // certificate, if there was one that was verified, of which nothing but the
-// e-mail addresses is known.
+// e-mail addresses is known. That of a nil Trace is nobody: the zero Peer.
 func (t *Trace) Peer() *Peer {
+	if t == nil {
+		return new(Peer)
+	}
 	p := &Peer{
 		Session: t.Session, Listener: t.Listener, Remote: t.Remote, Local: t.Local, Protocol: t.Protocol,
 		Name: t.Name, Hello: t.Hello, User: t.User, Mechanism: t.Mechanism,

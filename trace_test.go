@@ -110,6 +110,9 @@ func TestNilTraceKeepsNothing(t *testing.T) {
 	if tr.Present().Stage != "" || tr.Ended(new(sqmail.Peer), nil) != nil {
 		t.Error("kept something")
 	}
+	if p := tr.Peer(); *p != (sqmail.Peer{}) || tr.String() == "" {
+		t.Errorf("a nil Trace tells of %+v, %q", p, tr.String())
+	}
 }
 
 // TestTraceIsBounded: what fills every field to its brim stays below what the

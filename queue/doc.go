@@ -37,6 +37,13 @@
 // are called when there is room), and the state of up to 10,000 destinations
 // without work.
 //
+// # Outcomes
+//
+// A program that wants to act on what becomes of its mail sets Queue.Outcome,
+// which is told of every recipient; senders get Bounces. Stats, Channels and
+// Destinations are the numbers for a monitor, Open and Scan read messages with
+// the journal of their attempts.
+//
 // # Events
 //
 // Log gets these events, for each message in the order of qmail's log; only

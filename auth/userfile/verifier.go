@@ -2,6 +2,7 @@ package userfile
 
 import (
 	"context"
+	"errors"
 	"runtime"
 	"strings"
 	"sync"
@@ -11,7 +12,7 @@ import (
 
 // Verifier checks credentials against a [File]. It is an [auth.Verifier].
 type Verifier struct {
-	// File is where the users are.
+	// File is where the users are. Nil: nobody can tell, which is temporary.
 	File *File
 
 	// IsLocal says whether NAME@domain is the user NAME. Nil: a name with a
@@ -35,6 +36,9 @@ const nobody = "$2b$10$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"
 // [auth.ErrRejected] if they prove none, or it is temporary: the file could
 // never be read, or ctx has ended while others were being checked.
 func (v *Verifier) Verify(ctx context.Context, c *auth.Credentials) (auth.Identity, error) {
+	if v.File == nil {
+		return auth.Identity{}, errors.New("userfile: a Verifier without File")
+	}
 	v.once.Do(v.prepare)
 	table, err := v.File.Table()
 	if err != nil {

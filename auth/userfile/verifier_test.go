@@ -75,6 +75,13 @@ func TestVerifyWithoutUsers(t *testing.T) {
 	}
 }
 
+func TestVerifyWithoutAFileIsTemporary(t *testing.T) {
+	_, err := new(userfile.Verifier).Verify(t.Context(), &auth.Credentials{User: "joe", Password: "x"})
+	if err == nil || errors.Is(err, auth.ErrRejected) {
+		t.Error(err)
+	}
+}
+
 func TestVerifyOfABrokenFileIsTemporary(t *testing.T) {
 	v := &userfile.Verifier{File: newFile(t, "oops\n")}
 	_, err := v.Verify(t.Context(), password("joe", "x"))
