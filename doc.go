@@ -1,8 +1,8 @@
 // Package sqmail holds the words of mail transport as Go types: what a server
 // receives, a queue keeps and a delivery agent hands on.
 //
-// The packages below it meet only through these types. A server (smtpd, qmtp,
-// qmqp) builds an [Envelope], and passes it with the message to a [Receiver];
+// The packages below it meet only through these types. A server (package
+// smtpd) builds an [Envelope], and passes it with the message to a [Receiver];
 // the queue is a Receiver, a filter may wrap one, and a program of yours can
 // be one in five lines ([ReceiverFunc]). The queue hands a [Message] to a
 // delivery agent, which answers with an [Outcome] for each recipient.

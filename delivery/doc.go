@@ -9,7 +9,7 @@
 // [Agents] sends a message to the agent of its channel, and fits
 // queue.Deliverer; so does each agent. The agents themselves are in
 // delivery/local (maildirs, mboxes, programs, forwards) and delivery/remote
-// (SMTP, LMTP and QMTP).
+// (SMTP and LMTP).
 //
 // # Addresses
 //

@@ -74,6 +74,7 @@ var options = map[string]func(*pop3.Server){
 	"cleartext":        func(s *pop3.Server) { s.CleartextAuth = true },
 	"no verifier":      func(s *pop3.Server) { s.Verifier = nil },
 	"2 bad commands":   func(s *pop3.Server) { s.MaxBadCommands = 2 },
+	"any bad commands": func(s *pop3.Server) { s.MaxBadCommands = -1 },
 	"broken verifier":  func(s *pop3.Server) { s.Verifier = failing(errors.New("store is down: secret detail")) },
 	"broken maildrop":  func(s *pop3.Server) { s.Open = opening(nil, errors.New("disk is gone: secret detail")) },
 	"no maildrop":      func(s *pop3.Server) { s.Verifier = failing(nil) },

@@ -77,7 +77,7 @@ type Server struct {
 	AuthFailureDelay time.Duration
 
 	// MaxBadCommands is the number of commands in a session that are unknown
-	// or malformed; the next is the last. 0: 20.
+	// or malformed; the next is the last. 0: 20. Negative: no limit.
 	MaxBadCommands int
 
 	// IdleTimeout is how long a session waits for a whole command. 0: 20

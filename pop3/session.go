@@ -185,7 +185,7 @@ func (x *session) final(reply string) {
 // wrong answers a command that the client should not have sent.
 func (x *session) wrong(reply string) {
 	x.bad++
-	if x.bad > orDefault(x.srv.MaxBadCommands, defaultBadCommands) {
+	if most := orDefault(x.srv.MaxBadCommands, defaultBadCommands); most > 0 && x.bad > most {
 		x.final(replyTooManyBad)
 		return
 	}

@@ -17,8 +17,8 @@ import (
 	"github.com/sqmail/sqmail/filter"
 )
 
-// Store is a [filter.GreyStore] in a file. Its methods may be called
-// concurrently.
+// Store is a [filter.GreyStore] in a file. [Open] makes one. Its methods may
+// be called concurrently.
 type Store struct {
 	db      *bbolt.DB
 	max     int64
