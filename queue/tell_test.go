@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/sqmail/sqmail"
@@ -111,4 +112,75 @@ func TestPanicOfOutcomeIsNobodysTrouble(t *testing.T) {
 		w.wantEmpty()
 	})
 	log.want(t, "panic=oops")
+}
+
+// Wherever the process dies, each recipient's end is told at least once, and
+// again only by the process that follows.
+func TestNoDeathLosesAnOutcome(t *testing.T) {
+	points, twice := 0, 0
+	for _, when := range []fault{before, after} {
+		for n := 1; ; n++ {
+			ends, died := toldInLife(t, n, when)
+			for _, end := range []string{"good delivered", "bad failed", "later delivered"} {
+				if ends[end] < 1 || ends[end] > 2 || len(ends) != 3 {
+					t.Errorf("death %d, %d: %v", n, when, ends)
+				}
+				twice += max(ends[end]-1, 0)
+			}
+			if !died {
+				break
+			}
+			points++
+		}
+	}
+	t.Logf("%d crash points, %d repetitions", points, twice)
+	if points < 4 { // two for a record of the first attempts, two for the end
+		t.Errorf("%d crash points", points)
+	}
+}
+
+// toldInLife runs a message's life, in which the process dies at its n-th
+// step, and counts what is told of the end of each recipient.
+func toldInLife(t *testing.T, n int, when fault) (ends map[string]int, died bool) {
+	ends = make(map[string]int)
+	var mu sync.Mutex
+	tell := func(e *queue.Entry, a queue.Attempt) {
+		mu.Lock()
+		defer mu.Unlock()
+		if a.Status != queue.Pending {
+			ends[e.Envelope.Recipients[a.Recipient].Path.Local+" "+a.Status.String()]++
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		store := newStore()
+		dying := &mortal{Store: store, left: n, when: when}
+		alive := func() bool {
+			dying.mu.Lock()
+			defer dying.mu.Unlock()
+			return !dying.dead
+		}
+		first := newWorld(t, store, byName, func(q *queue.Queue) {
+			q.Store, q.Bounces.Receiver = dying, new(box)
+			q.Outcome = func(e *queue.Entry, a queue.Attempt) {
+				if alive() { // else there is nobody who could tell
+					tell(e, a)
+				}
+			}
+		})
+		sender := queue.Queue{Store: store}
+		(&world{Queue: &sender, t: t}).send(envelope("s@x.test", "good@a.test", "bad@b.test", "later@c.test"), "x\n")
+		time.Sleep(time.Hour)
+		died = !alive()
+		dying.kill()
+		first.Shutdown(context.Background())
+		<-first.done
+		time.Sleep(5 * time.Minute) // leases run out
+		second := newWorld(t, store, byName, func(q *queue.Queue) {
+			q.Outcome, q.Bounces.Receiver = tell, new(box)
+		})
+		time.Sleep(24 * time.Hour)
+		second.wantEmpty()
+		second.stop()
+	})
+	return ends, died
 }
