@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -68,7 +69,7 @@ func TestFiveDays(t *testing.T) {
 			}
 			return local.User{Name: "joe", Home: home}, nil
 		})
-		doubts := 0
+		var doubts atomic.Int64
 		q := &queue.Queue{
 			Store:     store,
 			Router:    &delivery.Router{Locals: []string{"home.test"}},
@@ -77,7 +78,7 @@ func TestFiveDays(t *testing.T) {
 			Bounces:   queue.Bounces{Host: "home.test"},
 			Outcome: func(e *queue.Entry, a queue.Attempt) {
 				if a.Outcome.InDoubt {
-					doubts++
+					doubts.Add(1)
 				}
 			},
 		}
@@ -111,8 +112,8 @@ func TestFiveDays(t *testing.T) {
 			mailtest.AssertDelivered(t, peers[name].Messages(), "bob@"+name+".test", mailtest.HasText("hello"))
 		}
 		mailtest.AssertDelivered(t, peers["busy"].Messages(), "eve@busy.test")
-		if n := len(peers["doubt"].Messages()); n != 2 || doubts != 1 {
-			t.Errorf("in doubt it came %d times, and %d outcomes say so", n, doubts)
+		if n := len(peers["doubt"].Messages()); n != 2 || doubts.Load() != 1 {
+			t.Errorf("in doubt it came %d times, and %d outcomes say so", n, doubts.Load())
 		}
 		time.Sleep(time.Minute)
 		mailtest.AssertDelivered(t, inbox(), "joe@home.test", mailtest.FromPath(""), mailtest.HasText("<bob@dead.test>:\n"))
