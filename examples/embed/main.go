@@ -39,7 +39,7 @@ func run(ctx context.Context, l net.Listener, spool string, agent *remote.Agent)
 		return err
 	}
 	defer store.Close()
-	q := &queue.Queue{Store: store, Deliverer: agent}
+	q := &queue.Queue{Store: store, Deliverer: agent, Bounces: queue.Bounces{Host: "mx.example.org"}}
 	srv := &smtpd.Server{HelloName: "mx.example.org", Receiver: q}
 
 	failed := make(chan error, 2)

@@ -19,7 +19,11 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	q := &queue.Queue{Store: store, Deliverer: &remote.Agent{HelloName: "mx.example.org"}}
+	q := &queue.Queue{
+		Store:     store,
+		Deliverer: &remote.Agent{HelloName: "mx.example.org"},
+		Bounces:   queue.Bounces{Host: "mx.example.org"},
+	}
 	go q.Run(context.Background())
 	log.Fatal((&smtpd.Server{Addr: "127.0.0.1:2525", Receiver: q}).ListenAndServe())
 }

@@ -102,7 +102,7 @@ func serve(ctx context.Context, l net.Listener, c *config, log *slog.Logger) err
 	defer store.Close()
 	c.agent.HelloName, c.agent.Log = c.hello, log
 	router := &delivery.Router{Routes: delivery.Routes{SMTP: map[string]sqmail.Relay{"": c.relay}}}
-	q := &queue.Queue{Store: store, Router: router, Deliverer: c.agent, Log: log}
+	q := &queue.Queue{Store: store, Router: router, Deliverer: c.agent, Bounces: queue.Bounces{Host: c.hello}, Log: log}
 	srv := &smtpd.Server{
 		HelloName:      c.hello,
 		TLSConfig:      c.tls,
