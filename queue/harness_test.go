@@ -135,6 +135,15 @@ func (w *world) wantEmpty() {
 	}
 }
 
+// wantNothingRemembered is for a queue without messages.
+func (w *world) wantNothingRemembered() {
+	w.t.Helper()
+	synctest.Wait()
+	if n := w.Remembered(); n != 0 {
+		w.t.Errorf("nothing is queued, and %d things are remembered: %+v, %d waiting", n, w.Channels(), w.Waiting())
+	}
+}
+
 // discard accepts everything.
 func discard(_ context.Context, m *sqmail.Message) ([]sqmail.Outcome, error) {
 	return outcomes(m, sqmail.Outcome{Class: sqmail.Accepted, Text: "ok\n"})

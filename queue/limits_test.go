@@ -100,6 +100,7 @@ func TestBigListWaitsWithItsLease(t *testing.T) {
 		if n := len(w.deliveries()); n != 103 {
 			t.Errorf("%d attempts, want 103", n)
 		}
+		w.wantNothingRemembered()
 	})
 }
 

@@ -161,6 +161,7 @@ func TestEveryRecipientEndsOnceOnAFailingStore(t *testing.T) {
 			}
 			time.Sleep(13 * time.Hour)
 			w.wantEmpty()
+			w.wantNothingRemembered()
 			w.stop()
 			l.check(rt)
 		})

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -257,7 +258,7 @@ func (j *job) store(doing string, err error) bool {
 	case j.noteLost(err):
 		j.fenced()
 	default:
-		j.q.troubled(j)
+		j.remember()
 		j.q.logTrouble("trouble "+doing, j.entry.ID, err)
 	}
 	return false
@@ -268,12 +269,21 @@ func (j *job) store(doing string, err error) bool {
 func (j *job) fenced() {
 	j.q.shaper.end(j.waiter)
 	j.q.logLost(j.entry)
-	if len(j.fresh) == 0 && !j.reported {
+	if len(j.fresh) > 0 || j.reported {
+		j.remember()
+	}
+}
+
+// remember keeps what the store does not have, unless the message has left
+// the queue: what ends with an error may have been done nevertheless.
+func (j *job) remember() {
+	m, err := j.q.Store.Open(context.Background(), j.entry.ID)
+	switch {
+	case err == nil:
+		m.Close()
+	case errors.Is(err, ErrNotFound):
+		j.q.forget(j.entry.ID)
 		return
 	}
-	m, err := j.q.Store.Open(context.Background(), j.entry.ID)
-	if err == nil {
-		m.Close()
-		j.q.troubled(j)
-	}
+	j.q.troubled(j)
 }

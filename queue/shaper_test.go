@@ -233,6 +233,28 @@ func TestShaperKeepsItsBooks(t *testing.T) {
 	})
 }
 
+// A slot is not kept for ever for a message that was woken and does not come:
+// somebody may have held it, or another process leased it.
+func TestSlotOfAMessageThatDoesNotComeIsGivenBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShaper(map[string]int{"local": 1}, nil, func(string, string) Limits { return Limits{} }, func(string, int) int { return 1 })
+		defer s.close()
+		p := place{"local", "joe"}
+		running, absent := s.begin(1, nil), s.begin(2, nil)
+		sl := s.acquire(running, p, false, true)
+		if sl == nil || s.acquire(absent, p, false, true) != nil {
+			t.Fatal("there is one slot, and not one for each")
+		}
+		s.parked(absent)
+		s.release(sl, healthGood)
+		time.Sleep(2*comeForSlot + time.Second)
+		if sl = s.acquire(s.begin(3, nil), p, false, true); sl == nil {
+			t.Fatal("the slot is kept for a message that did not come")
+		}
+		s.release(sl, healthGood)
+	})
+}
+
 // finish ends all attempts well, and wants everybody who waits to be served.
 func (m *model) finish(t *rapid.T) {
 	m.s.setConcurrency("remote", 3)

@@ -38,10 +38,15 @@ func (q *Queue) troubled(j *job) {
 	}
 }
 
-// untroubled forgets a message: the store took its state, or it is gone.
+// untroubled forgets a message: the store took its state.
 func (q *Queue) untroubled(id ID) {
+	q.forget(id)
+	q.brake.free()
+}
+
+// forget forgets a message.
+func (q *Queue) forget(id ID) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	delete(q.troubles, id)
-	q.brake.free()
 }
