@@ -192,10 +192,14 @@ func (q *Queue) routing(env *sqmail.Envelope, i int) sqmail.Routing {
 func (r *report) envelope() *sqmail.Envelope {
 	old := &r.about.Envelope
 	received := "Received: (qmail " + r.about.ID.String() + " invoked for bounce); " + mailDate(r.now) + "\n"
+	body := old.Body
+	if body == sqmail.Body7Bit && r.eightBit() {
+		body = sqmail.Body8Bit
+	}
 	return &sqmail.Envelope{
 		ReversePath: r.from,
 		Recipients:  []sqmail.Recipient{{Path: r.to}},
-		Body:        old.Body,
+		Body:        body,
 		SMTPUTF8:    old.SMTPUTF8 || r.to.NeedsUTF8(),
 		RequireTLS:  old.RequireTLS, // RFC 8689, 5
 		Header:      []byte(received),

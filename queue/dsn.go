@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -19,10 +20,11 @@ const (
 // dsn returns the report as RFC 3464 says: what happened in words, the same
 // for programs, and the message or its header.
 func (r *report) dsn() io.Reader {
-	boundary := "=_" + rand.Text()
+	boundary, encoding := "=_"+rand.Text(), r.encoding()
 	part := func(contentType string) string {
-		return "\n--" + boundary + "\nContent-Type: " + contentType + "\n" + r.encoding() + "\n"
+		return "\n--" + boundary + "\nContent-Type: " + contentType + "\n" + encoding + "\n"
 	}
+	paragraph := func(k int) string { return strings.ToValidUTF8(r.paragraph(k), "?") }
 	status, full, header := "message/delivery-status", "message/rfc822", "text/rfc822-headers"
 	if r.about.Envelope.SMTPUTF8 { // RFC 6533
 		status, full, header = "message/global-delivery-status", "message/global", "message/global-headers"
@@ -32,8 +34,8 @@ func (r *report) dsn() io.Reader {
 		returned, content = header, r.header()
 	}
 	return io.MultiReader(
-		strings.NewReader(r.dsnHeader(boundary)+part("text/plain; charset=utf-8")+r.words()),
-		&textReader{n: len(r.lines), text: r.paragraph},
+		strings.NewReader(r.dsnHeader(boundary)+encoding+"\nThis is a report in MIME format.\n"+part("text/plain; charset=utf-8")+r.words()),
+		&textReader{n: len(r.lines), text: paragraph},
 		strings.NewReader(part(status)+r.perMessage()),
 		&textReader{n: len(r.lines), text: r.perRecipient},
 		strings.NewReader(part(returned)),
@@ -48,11 +50,25 @@ func (r *report) headersOnly() bool {
 	return r.about.Envelope.Return == sqmail.ReturnHeaders || r.kind != failureReport && r.kind != doubleReport
 }
 
+// encoding is that of the report and of all its parts: none of them may be more
+// than what the whole is (RFC 2045, 6.4).
 func (r *report) encoding() string {
-	if r.about.Envelope.Body == sqmail.Body7Bit && !r.about.Envelope.SMTPUTF8 {
+	if !r.eightBit() {
 		return ""
 	}
 	return "Content-Transfer-Encoding: 8bit\n"
+}
+
+// eightBit says whether the report may hold more than ASCII: by the message, or
+// by what hosts have said.
+func (r *report) eightBit() bool {
+	env := &r.about.Envelope
+	if env.SMTPUTF8 || env.Body != sqmail.Body7Bit {
+		return true
+	}
+	return slices.ContainsFunc(r.lines, func(l reportLine) bool {
+		return !ascii(l.outcome.Text + l.outcome.Reply.Text + env.Recipients[l.recipient].Path.String())
+	})
 }
 
 func (r *report) dsnHeader(boundary string) string {
@@ -64,8 +80,7 @@ func (r *report) dsnHeader(boundary string) string {
 		"Message-ID: <" + rand.Text() + "@" + oneLine(r.bounces.host()) + ">\n" +
 		"Auto-Submitted: auto-replied\n" + // RFC 3834, 5
 		"MIME-Version: 1.0\n" +
-		"Content-Type: multipart/report; report-type=delivery-status;\n\tboundary=\"" + boundary + "\"\n" +
-		"\nThis is a report in MIME format.\n"
+		"Content-Type: multipart/report; report-type=delivery-status;\n\tboundary=\"" + boundary + "\"\n"
 }
 
 // words is the introduction for people.
@@ -117,7 +132,7 @@ func (r *report) perRecipient(k int) string {
 		if o.Where != "" {
 			fmt.Fprintf(&b, "Remote-MTA: dns; %s\n", field(hostOf(o.Where)))
 		}
-		fmt.Fprintf(&b, "Diagnostic-Code: smtp; %s\n", field(o.Reply.String()))
+		fmt.Fprintf(&b, "Diagnostic-Code: smtp; %s\n", r.diagnostic(o.Reply))
 	}
 	if !l.at.IsZero() {
 		fmt.Fprintf(&b, "Last-Attempt-Date: %s\n", mailDate(l.at))
@@ -126,6 +141,20 @@ func (r *report) perRecipient(k int) string {
 		fmt.Fprintf(&b, "Will-Retry-Until: %s\n", mailDate(r.expiry))
 	}
 	return b.String() + "\n"
+}
+
+// diagnostic is what a host has said: in ASCII, but where RFC 6533 allows more.
+func (r *report) diagnostic(reply sqmail.Reply) string {
+	text := field(reply.String())
+	if r.about.Envelope.SMTPUTF8 || ascii(text) {
+		return text
+	}
+	return strings.Map(func(c rune) rune {
+		if c >= utf8.RuneSelf {
+			return '?'
+		}
+		return c
+	}, text)
 }
 
 // action is what happened, in a word of RFC 3464, 2.3.3.
@@ -189,7 +218,11 @@ func ascii(s string) bool {
 
 // header reads the message's header, or the beginning of a long one.
 func (r *report) header() io.Reader {
-	b, _ := io.ReadAll(io.NewSectionReader(r.content, 0, min(r.about.Size, maxReturnedHeader)))
+	limit := int64(maxReturnedHeader)
+	if most := r.bounces.MaxBytes; most > 0 {
+		limit = min(limit, most)
+	}
+	b, _ := io.ReadAll(io.NewSectionReader(r.content, 0, min(r.about.Size, limit)))
 	if end := bytes.Index(b, []byte("\n\n")); end >= 0 {
 		b = b[:end+1]
 	}

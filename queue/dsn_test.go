@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/sqmail/sqmail"
 	"github.com/sqmail/sqmail/queue"
@@ -301,4 +302,78 @@ func TestDelayReportThatFailsIsTriedAgain(t *testing.T) {
 		time.Sleep(24 * time.Hour)
 		b.want(t, 1)
 	})
+}
+
+// A report is 7-bit only if all that stands in it is: a host may say what it
+// likes, in any character set.
+func TestReportsSayWhatTheyAreMadeOf(t *testing.T) {
+	tests := []struct {
+		name string
+		said string
+		utf8 bool
+		body sqmail.BodyKind
+		want sqmail.BodyKind
+		code string
+	}{
+		{"ASCII", "no such user", false, sqmail.Body7Bit, sqmail.Body7Bit, "smtp; 550 no such user"},
+		{"8-bit message", "no such user", false, sqmail.Body8Bit, sqmail.Body8Bit, "smtp; 550 no such user"},
+		{"UTF-8 reply", "unbekannter Empf\u00e4nger", false, sqmail.Body7Bit, sqmail.Body8Bit, "smtp; 550 unbekannter Empf?nger"},
+		{"UTF-8 reply, UTF-8 message", "Empf\u00e4nger", true, sqmail.Body7Bit, sqmail.Body8Bit, "smtp; 550 Empf\u00e4nger"},
+		{"Latin-1 reply", "Empf\xe4nger", false, sqmail.Body7Bit, sqmail.Body8Bit, "smtp; 550 Empf?nger"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var b box
+			o := sqmail.Outcome{Class: sqmail.Rejection, Text: tt.said + "\n", Reply: sqmail.Reply{Code: 550, Text: tt.said}}
+			inTime(t, always(o), asDSN(&b), func(w *world) {
+				env := envelope("s@x.test", "a@b.test")
+				env.Body, env.SMTPUTF8 = tt.body, tt.utf8
+				w.send(env, original)
+				w.wantEmpty()
+				text := b.messages()[0]
+				if got := parseDSN(t, text).recipients[0].Get("Diagnostic-Code"); got != tt.code {
+					t.Errorf("Diagnostic-Code: %s, want %s", got, tt.code)
+				}
+				marks, want := strings.Count(text, "\nContent-Transfer-Encoding: 8bit\n"), 0
+				if tt.want == sqmail.Body8Bit {
+					want = 4 // the whole and its three parts
+				}
+				if b.envs[0].Body != tt.want || marks != want || !utf8.ValidString(text) {
+					t.Errorf("BODY=%s, %d marks, want %d\n%q", b.envs[0].Body, marks, want, text)
+				}
+			})
+		})
+	}
+}
+
+// RET=HDRS is kept to in both formats, and MaxBytes bounds a header, too.
+func TestOnlyTheHeaderIsReturnedIfTheSenderWantsThat(t *testing.T) {
+	const cut = "\n\n--- Rest of message truncated.\n"
+	for _, tt := range []struct {
+		format queue.Format
+		most   int64
+		end    string
+	}{
+		{queue.QSBMF, 0, "\nSubject: hi\n" + cut},
+		{queue.QSBMF, 12, "\nReceived: (q" + cut},
+		{queue.DSN, 0, "\nSubject: hi\n"},
+		{queue.DSN, 12, "\nReceived: (q"},
+	} {
+		var b box
+		inTime(t, always(rejected), func(q *queue.Queue) {
+			q.Bounces.Receiver, q.Bounces.Format, q.Bounces.MaxBytes = &b, tt.format, tt.most
+		}, func(w *world) {
+			env := envelope("s@x.test", "a@b.test")
+			env.Return = sqmail.ReturnHeaders
+			w.send(env, original)
+			w.wantEmpty()
+			text := b.messages()[0]
+			if tt.format == queue.DSN {
+				text = text[:strings.LastIndex(text, "\n--=_")]
+			}
+			if !strings.HasSuffix(text, tt.end) {
+				t.Errorf("format %d, at most %d: %q", tt.format, tt.most, text)
+			}
+		})
+	}
 }

@@ -23,7 +23,7 @@ func (r *report) qsbmf() io.Reader {
 		strings.NewReader(head),
 		&textReader{n: len(r.lines), text: r.paragraph},
 		strings.NewReader(below),
-		r.copy(),
+		r.returned(),
 	)
 }
 
@@ -88,7 +88,17 @@ func (r *report) copy() io.Reader {
 	if limit <= 0 || size <= limit {
 		return r.original(size)
 	}
-	return io.MultiReader(r.original(limit), strings.NewReader("\n\n--- Rest of message truncated.\n"))
+	return io.MultiReader(r.original(limit), strings.NewReader(restTruncated))
+}
+
+const restTruncated = "\n\n--- Rest of message truncated.\n"
+
+// returned is the header alone, if the sender wants that (RFC 3461, 4.3).
+func (r *report) returned() io.Reader {
+	if r.about.Envelope.Return == sqmail.ReturnHeaders {
+		return io.MultiReader(r.header(), strings.NewReader(restTruncated))
+	}
+	return r.copy()
 }
 
 // original reads the message; where it cannot be read, a line in its place
