@@ -50,6 +50,12 @@ type Bounces struct {
 	Receiver sqmail.Receiver
 }
 
+// SetBounces changes how reports look and where they go, from the next one on.
+func (q *Queue) SetBounces(b Bounces) {
+	q.init()
+	q.bounces.Store(&b)
+}
+
 // Format is the format of reports of failure.
 type Format uint8
 
@@ -138,11 +144,11 @@ func (q *Queue) report(j *job) *report {
 	case sender == doubleSender():
 		q.logDiscard("triple bounce: discarding", j.entry)
 		return nil
-	case sender.IsNull() && q.Bounces.DropDouble:
+	case sender.IsNull() && r.bounces.DropDouble:
 		q.logDiscard("double bounce: discarding", j.entry)
 		return nil
 	case sender.IsNull():
-		r.kind, r.from, r.to = doubleReport, doubleSender(), q.Bounces.doubleTo()
+		r.kind, r.from, r.to = doubleReport, doubleSender(), r.bounces.doubleTo()
 	case failed == 0:
 		r.kind = successReport
 	}
@@ -156,9 +162,10 @@ func (q *Queue) report(j *job) *report {
 func wantsFailure(n sqmail.Notify) bool { return n == 0 || n&sqmail.NotifyFailure != 0 }
 
 func (q *Queue) newReport(j *job) *report {
+	b := q.bounces.Load()
 	r := &report{
-		bounces: &q.Bounces,
-		format:  q.Bounces.Format,
+		bounces: b,
+		format:  b.Format,
 		about:   j.entry,
 		content: j.lease.Content(),
 		expiry:  j.expiry,
@@ -254,13 +261,13 @@ var errToStore = errors.New("queue: the report goes to the store")
 // pass gives a report to the Receiver; errToStore if there is none, or it
 // does not want it.
 func (q *Queue) pass(r *report) (id string, err error) {
-	if q.Bounces.Receiver == nil {
+	if r.bounces.Receiver == nil {
 		return "", errToStore
 	}
 	ctx, cancel := context.WithTimeout(q.life.attempts, reportTime)
 	defer cancel()
 	defer q.recoverTo(&err, "receiver of bounces")
-	receipt, err := q.Bounces.Receiver.Receive(ctx, r.envelope(), r.reader())
+	receipt, err := r.bounces.Receiver.Receive(ctx, r.envelope(), r.reader())
 	if sqmail.ClassOf(err) == sqmail.Rejection {
 		return "", errToStore
 	}

@@ -141,6 +141,23 @@ func TestBouncesGoThroughTheStore(t *testing.T) {
 	})
 }
 
+// Changed settings hold for the next report, also of mail that is queued.
+func TestBounceSettingsMayChange(t *testing.T) {
+	var old, b box
+	inTime(t, always(rejected), bouncing(&old), func(w *world) {
+		w.send(envelope("s@x.test", "a@b.test"), original)
+		w.wantEmpty()
+		w.SetBounces(queue.Bounces{Host: "new.example.org", From: "postman", DoubleTo: sqmail.PathOf("pm@d.test"), Receiver: &b})
+		w.send(envelope("", "a@b.test"), original)
+		w.wantEmpty()
+		old.want(t, 1)
+		b.want(t, 1)
+		if to, text := b.envs[0].Recipients[0].Path.String(), b.messages()[0]; to != "pm@d.test" || !strings.Contains(text, "\nFrom: postman@new.example.org\n") {
+			t.Errorf("to %s:\n%s", to, text)
+		}
+	})
+}
+
 func TestBounceIsTriedUntilItIsTaken(t *testing.T) {
 	b := box{err: errPlain}
 	inTime(t, always(rejected), bouncing(&b), func(w *world) {

@@ -12,7 +12,7 @@ const defaultDelay = 4 * time.Hour
 // zero if never (RFC 3461, 4.1: only who asked for it, and not the null path).
 func (j *job) delayAt(i int) time.Time {
 	env := &j.entry.Envelope
-	after := orDefault(j.q.Bounces.Delay, defaultDelay)
+	after := orDefault(j.q.bounces.Load().Delay, defaultDelay)
 	asked := env.Recipients[i].Notify&(sqmail.NotifyDelay|sqmail.NotifyNever) == sqmail.NotifyDelay
 	if !asked || after < 0 || env.ReversePath.IsNull() {
 		return time.Time{}

@@ -14,8 +14,8 @@ import (
 // scheduler of what is in its Store.
 //
 // Set the fields before the first call, and do not change them afterwards;
-// [Queue.SetConcurrency] and [Queue.SetLifetime] may be called at any time,
-// as may all other methods, by any goroutine. Only Store is needed to receive,
+// [Queue.SetConcurrency], [Queue.SetLifetime] and [Queue.SetBounces] may be
+// called at any time, as may all other methods, by any goroutine. Only Store is needed to receive,
 // and Store and Deliverer to run. The functions that are fields are called
 // concurrently, and must not call the Queue.
 type Queue struct {
@@ -102,6 +102,7 @@ type Queue struct {
 	setup     sync.Once
 	shaper    *shaper
 	lifetime  atomic.Int64
+	bounces   atomic.Pointer[Bounces]
 	number    atomic.Uint64 // of the last delivery
 	removing  atomic.Int32  // entries of removals
 	lingering atomic.Int32  // jobs that keep their lease while they wait
@@ -139,6 +140,7 @@ const (
 func (q *Queue) init() {
 	q.setup.Do(func() {
 		q.lifetime.Store(int64(orDefault(q.Lifetime, defaultLifetime)))
+		q.bounces.Store(&q.Bounces)
 		q.shortened = make(chan struct{}, 1)
 		q.jobs = make(map[ID]*job)
 		q.troubles = make(map[ID]*trouble)

@@ -286,6 +286,26 @@ func TestReloadKeepsWhatWorks(t *testing.T) {
 	d.stop()
 }
 
+// Settings of bounces hold for the next one.
+func TestBounceSettingsAreFollowed(t *testing.T) {
+	h := newHome(t, "joe")
+	d := h.start()
+	h.write("control/bouncefrom", "postman\n")
+	d.reload()
+	eventually(t, d, "a bounce by the new name", func() bool {
+		if err := trySend(d.addrs["smtpd"], "joe@mx.example.org", "nobody-here@mx.example.org"); err != nil {
+			t.Fatal(err)
+		}
+		h.waitEmpty()
+		files, _ := filepath.Glob(filepath.Join(h.maildirOf("joe"), "new", "*"))
+		return slices.ContainsFunc(files, func(name string) bool {
+			text, _ := os.ReadFile(name)
+			return strings.Contains(string(text), "\nFrom: postman@mx.example.org\n")
+		})
+	})
+	d.stop()
+}
+
 // trySend sends a message over SMTP.
 func trySend(addr, from, to string) error {
 	c, err := smtp.Dial(addr)

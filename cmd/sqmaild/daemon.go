@@ -128,6 +128,7 @@ func (d *daemon) apply(ctx context.Context, c *control.Config) {
 		}
 	}
 	d.queue.SetLifetime(c.QueueLifetime)
+	d.queue.SetBounces(c.Bounces())
 	for channel, n := range c.Concurrency() {
 		d.queue.SetConcurrency(channel, n)
 	}
