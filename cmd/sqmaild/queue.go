@@ -252,17 +252,19 @@ func change(act func(context.Context, queueadmin.Admin, queue.ID) error) func(co
 				return err
 			}
 		}
-		done := 0
+		done, missing := 0, []error(nil)
 		for _, id := range ids {
 			switch err := act(ctx, q, id); {
 			case err == nil:
 				done++
-			case !errors.Is(err, queue.ErrNotFound) || sel.empty(): // else it has gone meanwhile
-				return fmt.Errorf("message %s: %w", id, err)
+			case !errors.Is(err, queue.ErrNotFound):
+				return errors.Join(append(missing, fmt.Errorf("message %s: %w", id, err))...)
+			case sel.empty(): // else it has gone meanwhile
+				missing = append(missing, fmt.Errorf("message %s: %w", id, err))
 			}
 		}
 		fmt.Fprintln(std.out, count(done, "message"))
-		return nil
+		return errors.Join(missing...)
 	}
 }
 

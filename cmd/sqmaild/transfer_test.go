@@ -283,6 +283,21 @@ func treeOf(t *testing.T, dir string) string {
 	return all.String()
 }
 
+// A number that is no message's any more does not keep the others from being
+// dealt with: the command says so, and fails.
+func TestOneMissingMessageDoesNotStopACommand(t *testing.T) {
+	home := stoppedHome(t, "mx.example.org")
+	os.WriteFile(filepath.Join(home, "control", "virtualdomains"), []byte("v.example.org:new\n"), 0o644)
+	must(t, "", "queue", "import-qmail", "-home", home, oldQmail(t, 2))
+	stdout, stderr, code := try(t, "", "queue", "remove", "-home", home, "77", "1", "88", "2")
+	if code != 100 || stdout != "2 messages\n" || !strings.Contains(stderr, "message 77: ") || !strings.Contains(stderr, "message 88: ") {
+		t.Errorf("exit %d\n%s%s", code, stdout, stderr)
+	}
+	if list := must(t, "", "queue", "list", "-home", home); list != "" {
+		t.Errorf("still queued:\n%s", list)
+	}
+}
+
 // What root does to a stopped queue must not lock its owner out.
 func TestRootLeavesNothingOfItsOwnInTheQueue(t *testing.T) {
 	home := stoppedHome(t, "mx.example.org")
