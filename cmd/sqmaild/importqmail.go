@@ -84,10 +84,13 @@ type oldQueue struct {
 func (o *oldQueue) messages(ctx context.Context) iter.Seq2[*qmailspool.Message, error] {
 	return func(yield func(*qmailspool.Message, error) bool) {
 		for m, err := range o.spool.Messages(ctx) {
-			if err == nil && m.Finished() {
+			switch {
+			case err != nil:
+			case m.Finished() && m.Stray == "":
 				continue
-			}
-			if err == nil {
+			case m.Finished():
+				err = &qmailspool.EntryError{ID: m.ID, File: fmt.Sprint("bounce/", m.ID), Err: errStray}
+			default:
 				err = o.check(ctx, m)
 			}
 			if !yield(m, err) {
@@ -96,6 +99,9 @@ func (o *oldQueue) messages(ctx context.Context) iter.Seq2[*qmailspool.Message, 
 		}
 	}
 }
+
+// errStray is for a bounce that is due, and cannot be sent.
+var errStray = errors.New("it does not say who failed: the sender has not heard of that")
 
 // check refuses a message that would go astray: qmail was to deliver it, and
 // we would send it elsewhere.

@@ -113,6 +113,21 @@ func TestImportOfAQmailQueue(t *testing.T) {
 	}
 }
 
+// A message that is finished but for a bounce that cannot be read is not
+// dropped without a word.
+func TestImportTellsOfABounceThatCannotBeRead(t *testing.T) {
+	old := oldQmail(t, 1)
+	for name, text := range map[string]string{"bounce/1000": "junk\n", "remote/11/1000": "Dbob@foreign.example\x00"} {
+		if err := os.WriteFile(filepath.Join(old, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, stderr, code := try(t, "", "queue", "import-qmail", "-home", stoppedHome(t, "mx.example.org"), old)
+	if code != 100 || !strings.Contains(stderr, "bounce/1000: it does not say who failed") {
+		t.Errorf("exit %d\n%s", code, stderr)
+	}
+}
+
 // The daemon delivers what is imported while it runs: who has it does not get
 // it again, who is to get it gets it by the new home's virtualdomains, and the
 // sender hears of the failure that qmail saw.
