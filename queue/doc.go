@@ -28,9 +28,11 @@
 // its channel's Concurrency any more, but for a greater number of attempts
 // that hang ([Queue].Silent), some of which is kept for mail that has just
 // come. A destination begins with one attempt at a time, gets more as it
-// answers, and is left alone when it does not ([Limits]). Those who wait for
-// one are served in turn, by [Queue].Account, and so are those who wait for
-// a channel.
+// answers, and is left alone when it does not ([Limits]). If more new dead
+// destinations come than may hang, about three a second by default, and from
+// many accounts, then mail waits for a destination that has never answered,
+// but not for one that has. Those who wait for one are served in turn, by
+// [Queue].Account, and so are those who wait for a channel.
 //
 // Memory does not grow with the queue, but for some 200 octets for each
 // message that waits for a slot, of which there are up to 262,144 (further ones

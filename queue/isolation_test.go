@@ -117,6 +117,26 @@ func TestFloodOfDeadDestinationsIsOneSendersTrouble(t *testing.T) {
 	})
 }
 
+// Nor do those that many senders write to, each to another, keep mail waiting
+// for a destination that has answered before.
+func TestFloodFromManySendersLeavesKnownDestinationsAlone(t *testing.T) {
+	h := &hostile{}
+	inTime(t, h.Deliver, nil, func(w *world) {
+		w.send(envelope("t@y.test", "first@good.test"), "x\n")
+		synctest.Wait()
+		for i := range 3000 {
+			w.send(envelope(fmt.Sprintf("u%d@x.test", i), fmt.Sprintf("r@dead%d.test", i)), "x\n")
+			time.Sleep(30 * time.Millisecond)
+			if i%300 == 299 {
+				h.sendGood(w, fmt.Sprintf("t%d@y.test", i), fmt.Sprintf("r%d@good.test", i))
+			}
+		}
+		if _, err := w.RemoveAll(w.t.Context(), queue.Selection{All: true}); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // One sender writes to a thousand destinations that all work; another's one
 // message is next when a slot is free.
 func TestSendersTakeTurnsAcrossDestinations(t *testing.T) {
