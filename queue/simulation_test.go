@@ -23,11 +23,12 @@ var simulationSeed = flag.Uint64("simulation.seed", 0, "simulate with this seed 
 // simulation is a few days of a busy queue: agents of all kinds, an
 // administrator who cannot keep still, and a restart now and then.
 type simulation struct {
-	*world
-	r     *rand.Rand // of the administrator alone
-	store *memstore.Store
-	born  time.Time
-	over  chan struct{} // closed: agents that hang return
+	*world // changes at a restart: agents leave it alone
+	test   *testing.T
+	r      *rand.Rand // of the administrator alone
+	store  *memstore.Store
+	born   time.Time
+	over   chan struct{} // closed: agents that hang return
 
 	lifetime time.Duration
 	since    time.Time // the Queue runs with this lifetime
@@ -137,7 +138,7 @@ func (s *simulation) Receive(_ context.Context, _ *sqmail.Envelope, body io.Read
 		}
 		return sqmail.Receipt{}, nil
 	}
-	for _, r := range parseDSN(s.t, string(text)).recipients {
+	for _, r := range parseDSN(s.test, string(text)).recipients {
 		to := strings.TrimPrefix(r.Get("Final-Recipient"), "rfc822; ")
 		if r.Get("Action") == "failed" {
 			s.failed[to]++
@@ -372,13 +373,13 @@ func TestSimulation(t *testing.T) {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := &simulation{
-					r: rand.New(rand.NewPCG(seed, 1)), agents: rand.New(rand.NewPCG(seed, 2)),
+					test: t, r: rand.New(rand.NewPCG(seed, 1)), agents: rand.New(rand.NewPCG(seed, 2)),
 					store: newStore(), born: time.Now(), over: make(chan struct{}), lifetime: 12 * time.Hour,
 					taken: make(map[string]int), failed: make(map[string]int), told: make(map[string]int), removed: make(map[string]bool), asked: make(map[string]bool),
 					tries: make(map[string]int), retries: make(map[string]int), freed: make(map[string]time.Time),
 				}
 				s.run(t)
-				s.life(t, 1000)
+				s.life(t, 500)
 				s.check(t)
 				t.Logf("%d recipients in %v", len(s.sent), time.Since(s.born))
 			})
