@@ -233,6 +233,25 @@ func TestAFullDiskTakesNoMore(t *testing.T) {
 	}
 }
 
+func TestWhatIsUnreadableFails(t *testing.T) {
+	files := &crashfs.FS{}
+	f := create(t, files, "/a")
+	f.WriteAt(make([]byte, 1024), 0)
+	files.Unreadable = func(name string, from, to int64) error {
+		if from < 600 && to > 512 {
+			return syscall.EIO
+		}
+		return nil
+	}
+	b := make([]byte, 512)
+	if _, err := f.ReadAt(b, 0); err != nil {
+		t.Error(err)
+	}
+	if _, err := f.ReadAt(b, 1); !errors.Is(err, syscall.EIO) {
+		t.Errorf("got %v, want EIO", err)
+	}
+}
+
 // A test cuts power after each step of a writer, and looks at what is left.
 func Example() {
 	files := &crashfs.FS{}

@@ -24,6 +24,9 @@ func (f *file) ReadAt(p []byte, off int64) (int, error) {
 	if off >= int64(len(f.node.data.octets)) {
 		return 0, io.EOF
 	}
+	if err := f.fs.readable("read", f.name, off, off+int64(len(p))); err != nil {
+		return 0, err
+	}
 	n := copy(p, f.node.data.octets[off:])
 	if n < len(p) {
 		return n, io.EOF

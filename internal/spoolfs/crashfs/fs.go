@@ -20,6 +20,11 @@ type FS struct {
 	// must not use it but by Op.Crash. Set it before use.
 	Hook func(Op) error
 
+	// Unreadable, if not nil, is called before a file is opened, with a range
+	// of no octets, and before octets of it are read or a directory is listed.
+	// An error makes that fail. The file system is locked, as with Hook.
+	Unreadable func(name string, from, to int64) error
+
 	// Limit is how many octets all files may take together. 0: no limit.
 	Limit int64
 
@@ -152,6 +157,17 @@ func (f *FS) do(kind Kind, name string, run func() error) error {
 	return nil
 }
 
+// readable asks whether something can be read.
+func (f *FS) readable(op, name string, from, to int64) error {
+	if f.Unreadable == nil {
+		return nil
+	}
+	if err := f.Unreadable(name, from, to); err != nil {
+		return &fs.PathError{Op: op, Path: name, Err: err}
+	}
+	return nil
+}
+
 // Ops returns how many operations there were.
 func (f *FS) Ops() int {
 	f.mu.Lock()
@@ -239,6 +255,9 @@ func (f *FS) Open(name string) (spoolfs.File, error) {
 	if n == nil || n.dir {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
 	}
+	if err := f.readable("open", name, 0, 0); err != nil {
+		return nil, err
+	}
 	return &file{fs: f, name: name, node: n}, nil
 }
 
@@ -287,6 +306,9 @@ func (f *FS) ReadDir(name string) ([]string, error) {
 	d := f.find(name)
 	if d == nil || !d.dir {
 		return nil, &fs.PathError{Op: "readdir", Path: name, Err: fs.ErrNotExist}
+	}
+	if err := f.readable("readdir", name, 0, 0); err != nil {
+		return nil, err
 	}
 	names := make([]string, 0, len(d.live))
 	for n := range d.live {
