@@ -9,6 +9,7 @@ package spoolfs
 type Syncer struct {
 	b    *background // nil: not made yet
 	none bool        // there is no background
+	call syscalls    // nil: the kernel's; tests have others
 }
 
 // Datasync is f.Datasync, with its errors.
@@ -18,7 +19,7 @@ func (s *Syncer) Datasync(f File) error {
 		return f.Datasync()
 	}
 	if s.b == nil {
-		b, err := newBackground()
+		b, err := newBackground(s.call)
 		if err != nil { // the system has none, forbids it or has no more
 			s.none = true
 			return f.Datasync()

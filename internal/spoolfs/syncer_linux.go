@@ -17,6 +17,7 @@ type background struct {
 	done     *os.File
 	resultFD uint32
 
+	call    syscalls
 	request request
 	submit  *request
 	result  result
@@ -48,10 +49,22 @@ const (
 	flagResultFD = 1 // IOCB_FLAG_RESFD
 )
 
-func newBackground() (*background, error) {
-	b := &background{}
+// syscalls calls the kernel, as unix.Syscall6 does. The pointers stay where they
+// are: they are into a background, which is in the heap.
+type syscalls func(trap, a, b, c, d uintptr) (uintptr, unix.Errno)
+
+func kernel(trap, a, b, c, d uintptr) (uintptr, unix.Errno) {
+	n, _, errno := unix.Syscall6(trap, a, b, c, d, 0, 0)
+	return n, errno
+}
+
+func newBackground(call syscalls) (*background, error) {
+	if call == nil {
+		call = kernel
+	}
+	b := &background{call: call}
 	b.submit = &b.request
-	if _, _, errno := unix.Syscall(unix.SYS_IO_SETUP, 1, uintptr(unsafe.Pointer(&b.context)), 0); errno != 0 {
+	if _, errno := call(unix.SYS_IO_SETUP, 1, uintptr(unsafe.Pointer(&b.context)), 0, 0); errno != 0 {
 		return nil, os.NewSyscallError("io_setup", errno)
 	}
 	fd, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
@@ -68,7 +81,7 @@ func newBackground() (*background, error) {
 func (b *background) datasync(f diskFile) (began bool, err error) {
 	err = control(f.File, "io_submit", func(fd int) error {
 		b.request = request{opcode: opFdatasync, fd: uint32(fd), flags: flagResultFD, resultFD: b.resultFD}
-		n, _, errno := unix.Syscall(unix.SYS_IO_SUBMIT, b.context, 1, uintptr(unsafe.Pointer(&b.submit)))
+		n, errno := b.call(unix.SYS_IO_SUBMIT, b.context, 1, uintptr(unsafe.Pointer(&b.submit)), 0)
 		if errno != 0 {
 			return errno
 		}
@@ -90,7 +103,7 @@ func (b *background) wait() error {
 	}
 	b.result = result{res: -int64(unix.EIO)}
 	for {
-		_, _, errno := unix.Syscall6(unix.SYS_IO_GETEVENTS, b.context, 1, 1, uintptr(unsafe.Pointer(&b.result)), 0, 0)
+		_, errno := b.call(unix.SYS_IO_GETEVENTS, b.context, 1, 1, uintptr(unsafe.Pointer(&b.result)))
 		switch {
 		case errors.Is(errno, unix.EINTR):
 			continue
