@@ -61,3 +61,7 @@ func control(f *os.File, op string, call func(fd int) error) error {
 	}
 	return os.NewSyscallError(op, err)
 }
+
+// mediumErrors are what disks and file systems that check what they read say
+// besides EIO.
+var mediumErrors = []unix.Errno{unix.EBADMSG, unix.EUCLEAN, unix.ENODATA, unix.EILSEQ, unix.EREMOTEIO}

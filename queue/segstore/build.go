@@ -181,11 +181,15 @@ func (r *recovery) allStates(it *snapshotItem) []ref {
 		f := ref{place: l.place, size: l.size}
 		if copies { // the log numbers tell which
 			rec, err := readMeta(g, l.place)
-			if err != nil {
-				continue
-			}
 			d := decoder{b: rec.meta}
-			f.kind, f.lsn, f.due, f.flags = kindState, rec.lsn, d.int(), rec.flags
+			switch n := len(before); {
+			case err == nil:
+				f.kind, f.lsn, f.due, f.flags = kindState, rec.lsn, d.int(), rec.flags
+			case r.copied(&f):
+				continue
+			case n > 0: // whoever reads the message finds out
+				f.lsn = before[n-1].lsn
+			}
 		}
 		before = append(before, f)
 	}
@@ -195,10 +199,23 @@ func (r *recovery) allStates(it *snapshotItem) []ref {
 	return append(before, inOrder(r.states)...)
 }
 
-// inOrder sorts states by their log numbers, and leaves copies out.
+// copied reports whether there is a copy of a state that cannot be read.
+func (r *recovery) copied(f *ref) bool {
+	return r.segments[f.seq].half && slices.ContainsFunc(r.states, func(c ref) bool { return c.size == f.size && c.lsn < r.snap.nextLSN })
+}
+
+// inOrder sorts states by their log numbers, and leaves copies out. Of one that
+// could not be read it is not known what it is.
 func inOrder(states []ref) []ref {
 	slices.SortStableFunc(states, func(a, b ref) int { return cmp.Compare(a.lsn, b.lsn) })
-	return slices.CompactFunc(states, func(a, b ref) bool { return a.lsn == b.lsn })
+	last := uint64(0)
+	return slices.DeleteFunc(states, func(f ref) bool {
+		again := f.kind != 0 && f.lsn == last
+		if f.kind != 0 {
+			last = f.lsn
+		}
+		return again
+	})
 }
 
 // enter puts a message in the batch.
@@ -207,11 +224,34 @@ func (r *recovery) enter(it snapshotItem) {
 		r.missing(&it)
 		return
 	}
+	r.forgetStates(&it)
 	if it.flags&flagFile != 0 {
 		r.wanted[it.number] = true
 	}
 	if r.batch = append(r.batch, it); len(r.batch) == batchLen {
 		r.flush()
+	}
+}
+
+// forgetStates drops the states of a message that are lost with their segment.
+// It is tried again what they may have had the outcome of.
+func (r *recovery) forgetStates(it *snapshotItem) {
+	lost := func(l link) bool { return r.segments[l.seq] == nil }
+	links := len(it.chain)
+	it.chain = slices.DeleteFunc(it.chain, lost)
+	gone := len(it.chain) < links
+	if it.meta.stateLen != 0 && r.segments[it.meta.state.seq] == nil {
+		gone = true
+		it.meta.state, it.meta.stateLen = place{}, 0
+		if n := len(it.chain); n > 0 {
+			it.meta.state, it.meta.stateLen = it.chain[n-1].place, it.chain[n-1].size
+			it.chain = it.chain[:n-1]
+		}
+	}
+	if gone {
+		r.damage.Store(true)
+		r.s.quarantined.Add(1)
+		r.s.log.Error("queue: outcomes of attempts are lost with their segment", "message", it.id)
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
-	"io"
 	"io/fs"
 	"maps"
 	"path/filepath"
@@ -111,7 +110,7 @@ func (s *Store) checkpointHead(w *checkpointWriter) (logged int64, doomed []uint
 		w.u64(g.number)
 		w.u64(uint64(g.end))
 		w.flag(g.sealed)
-		w.flag(g.half || g.broken)
+		w.u32(g.fate())
 		w.u32(uint32(len(g.tombs)))
 		for seq, size := range g.tombs {
 			w.u32(seq)
@@ -123,6 +122,22 @@ func (s *Store) checkpointHead(w *checkpointWriter) (logged int64, doomed []uint
 		w.buf = append(w.buf, token[:]...)
 	}
 	return s.logged, s.doomed
+}
+
+// What a checkpoint says of a segment that has to go before others.
+const (
+	fateFirst = 1 << iota
+	fateLost
+)
+
+func (g *segment) fate() (bits uint32) {
+	if g.half || g.broken {
+		bits |= fateFirst
+	}
+	if g.lost {
+		bits |= fateLost
+	}
+	return bits
 }
 
 // checkpointItems writes the messages, some hundred at a time.
@@ -196,7 +211,7 @@ type snapshotSegment struct {
 	number uint64
 	end    int64
 	sealed bool
-	half   bool
+	fate   uint32
 	tombs  map[uint32]int64
 }
 
@@ -211,7 +226,8 @@ type snapshotItem struct {
 	size   int64
 }
 
-// readSnapshot reads the checkpoint. It returns nil if there is none.
+// readSnapshot reads the checkpoint. It returns nil if there is none, and
+// errCorrupt if it is not worth anything.
 func (s *Store) readSnapshot() (*snapshot, error) {
 	f, err := s.fs.Open(s.checkpointPath())
 	if errors.Is(err, fs.ErrNotExist) {
@@ -226,8 +242,8 @@ func (s *Store) readSnapshot() (*snapshot, error) {
 		return nil, err
 	}
 	b := make([]byte, size)
-	if _, err := f.ReadAt(b, 0); err != nil && !errors.Is(err, io.EOF) {
-		return nil, err
+	if lost, err := readAround(f, b, 0); err != nil || lost != nil {
+		return nil, errors.Join(err, errCorrupt)
 	}
 	n := len(b) - 4
 	if n < len(checkpointMagic) || string(b[:len(checkpointMagic)]) != checkpointMagic || binary.LittleEndian.Uint32(b[n:]) != checksum(b[:n]) {
@@ -261,7 +277,7 @@ func parseSnapshot(r *reader) (*snapshot, error) {
 	sn.nextID, sn.nextLSN, sn.nextNumber, sn.lastSeq = r.u64(), r.u64(), r.u64(), r.u32()
 	for n := r.u32(); n > 0 && r.err == nil; n-- {
 		seq := r.u32()
-		g := &snapshotSegment{number: r.u64(), end: int64(r.u64()), sealed: r.u32() != 0, half: r.u32() != 0}
+		g := &snapshotSegment{number: r.u64(), end: int64(r.u64()), sealed: r.u32() != 0, fate: r.u32()}
 		for n := r.u32(); n > 0 && r.err == nil; n-- {
 			if g.tombs == nil {
 				g.tombs = make(map[uint32]int64)

@@ -2,7 +2,8 @@ package segstore
 
 import (
 	"errors"
-	"io"
+	"fmt"
+	"syscall"
 
 	"github.com/sqmail/sqmail/queue"
 	"github.com/sqmail/sqmail/queue/internal/agenda"
@@ -29,7 +30,8 @@ func (s *Store) clean(g *segment) (whole bool, err error) {
 	s.index.Unlock()
 	defer s.unpin(g)
 	buf := make([]byte, end-segmentBody)
-	if n, err := g.f.ReadAt(buf, segmentBody); n < len(buf) && !errors.Is(err, io.EOF) {
+	lost, err := s.readSealed(g, buf)
+	if err != nil {
 		return false, err
 	}
 	s.rear.urgent = true
@@ -47,11 +49,31 @@ func (s *Store) clean(g *segment) (whole bool, err error) {
 	if err != nil || c.skipped {
 		return false, err
 	}
-	for _, r := range bad {
+	if lost != nil {
+		s.loseTombs(g)
+	}
+	for _, r := range readable(bad, lost) {
 		s.log.Error("queue: segment is damaged", "segment", g.number, "offset", r.from, "octets", r.to-r.from)
 		s.saveRegion(g, r)
 	}
 	return s.orphans(g)
+}
+
+// mercy is how often it is tried to read a segment before what cannot be read
+// is given up.
+const mercy = 3
+
+// readSealed reads what a segment has.
+func (s *Store) readSealed(g *segment, buf []byte) ([]region, error) {
+	lost, err := readAround(g.f, buf, segmentBody)
+	if err != nil || lost == nil || g.lost {
+		return lost, err
+	}
+	if g.misses++; g.misses < mercy {
+		return nil, fmt.Errorf("%d octets at %d cannot be read: %w", lost[0].to-lost[0].from, lost[0].from, syscall.EIO)
+	}
+	s.loseRegions(g, lost)
+	return lost, nil
 }
 
 // visit moves a record if it is needed.
@@ -174,6 +196,19 @@ func (c *cleaner) free() {
 		c.s.disownLocked(id)
 	}
 	clear(c.owned)
+}
+
+// loseTombs sees to the segments whose messages g may have had the end of, where
+// it cannot be read: they have to go as well, for else those messages might
+// come back to life.
+func (s *Store) loseTombs(g *segment) {
+	s.index.Lock()
+	defer s.index.Unlock()
+	for seq := range g.tombs {
+		if other := s.segments[seq]; other != nil {
+			other.half = true
+		}
+	}
 }
 
 // orphans deals with messages that are said to be in g, where they are not to

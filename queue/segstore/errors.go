@@ -22,11 +22,14 @@ func storageError(op string, err error) error {
 		return err
 	}
 	reply := replyBroken
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+	if full(err) {
 		reply = replyFull
 	}
 	return &sqmail.Error{Op: op, Class: sqmail.Deferral, Reply: reply, Err: err}
 }
+
+// full reports whether an error says that there is no space.
+func full(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
 
 var errNoRecipient = &sqmail.Error{Op: "commit", Class: sqmail.Rejection, Reply: sqmail.Reply{
 	Code: 554, Enhanced: sqmail.EnhancedCode{5, 5, 1}, Text: "no valid recipients"}}

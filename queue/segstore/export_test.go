@@ -25,6 +25,13 @@ func TinyQuiet(fs spoolfs.FS) *Options {
 	return o
 }
 
+// SmallQuiet is Small without a keeper.
+func SmallQuiet(fs spoolfs.FS) *Options {
+	o := Small(fs)
+	o.quiet = true
+	return o
+}
+
 // Unread makes Open leave it to the loading to read all segments.
 func (o *Options) Unread() *Options {
 	o.openMax = 1

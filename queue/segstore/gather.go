@@ -3,7 +3,6 @@ package segstore
 import (
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"sync"
@@ -76,18 +75,21 @@ func (r *recovery) readSegment(g *segment, buf []byte) (*tail, []byte, error) {
 	from := g.end
 	n := int(max(size-from, 0))
 	buf = slices.Grow(buf[:0], n)[:n]
-	if n, err := g.f.ReadAt(buf, from); err != nil && !errors.Is(err, io.EOF) {
-		return nil, buf, fmt.Errorf("segment %d: %d octets read: %w", g.number, n, err)
-	} else if n < len(buf) {
-		clear(buf[n:])
+	lost, err := readAround(g.f, buf, from)
+	if err != nil {
+		return nil, buf, fmt.Errorf("segment %d: %w", g.number, err)
 	}
-	t := &tail{}
+	t := &tail{lost: lost}
 	last, end, bad := skim(buf, from, g.nonce, g.seq, func(off int64, rec record) {
 		t.note(place{g.seq, uint32(off)}, rec)
 	}, t.restart)
 	g.end = end
 	t.g, t.last, t.end, t.grown = g, last, end, end-from
-	for _, b := range bad {
+	if lost != nil {
+		r.lost.Store(true)
+		r.s.loseRegions(g, lost)
+	}
+	for _, b := range readable(bad, lost) {
 		r.damage.Store(true)
 		r.s.quarantined.Add(1)
 		r.s.log.Error("queue: segment is damaged", "segment", g.number, "offset", b.from, "octets", b.to-b.from)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -83,9 +84,12 @@ func (s *Store) keepHouse() time.Duration {
 			s.log.Error("queue: cannot free a segment", "err", err)
 			return pauseFailed
 		}
-		if err := s.stockUp(); err != nil {
-			s.log.Error("queue: cannot get a segment ready", "err", err)
-			return pauseFailed
+		stocked := s.stockUp()
+		if full(stocked) && squeeze(slices.Values(s.squeezable())) {
+			stocked = s.stockUp()
+		}
+		if stocked != nil {
+			s.log.Error("queue: cannot get a segment ready", "err", stocked)
 		}
 		if s.checkpointDue() {
 			if err := s.checkpoint(); err != nil {
@@ -95,8 +99,11 @@ func (s *Store) keepHouse() time.Duration {
 		}
 		g := s.victim()
 		if g == nil {
-			if freed {
+			switch {
+			case freed:
 				continue
+			case stocked != nil:
+				return pauseFailed
 			}
 			return 0
 		}
@@ -132,7 +139,11 @@ func (s *Store) takeSegment(reserve bool) (*segment, error) {
 		s.keeper.wake()
 		return g, nil
 	}
-	g, err := s.newSegment(false)
+	least := s.opt.segmentSize
+	if reserve {
+		least /= 2
+	}
+	g, err := s.newSegment(false, least)
 	if err != nil {
 		return nil, err
 	}
@@ -172,8 +183,9 @@ func (s *Store) nextLabel() label {
 // is used when the name is durable. If there is time it is filled: then a sync
 // of what is appended has only data to write, while blocks that were reserved
 // and never written cost an entry in the file system's own journal, too, and
-// wait there for what others write.
-func (s *Store) newSegment(filled bool) (*segment, error) {
+// wait there for what others write. On a full disk it may be smaller than others,
+// but of the length least.
+func (s *Store) newSegment(filled bool, least int64) (*segment, error) {
 	s.making.Lock() // else another's failed sync of the directory could be ours
 	defer s.making.Unlock()
 	number := s.nextNumber.Add(1) - 1
@@ -183,12 +195,12 @@ func (s *Store) newSegment(filled bool) (*segment, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := s.nextLabel()
-	if err = f.Allocate(s.opt.segmentSize); err == nil && filled {
-		err = fill(f, s.opt.segmentSize)
+	g := &segment{label: s.nextLabel(), number: number, f: f, end: segmentBody}
+	if err = s.allocate(g, least); err == nil && filled {
+		err = fill(f, g.room)
 	}
 	if err == nil {
-		err = writeLabel(f, &l)
+		err = writeLabel(f, &g.label)
 	}
 	if err == nil {
 		err = s.fs.Rename(unfinished, path)
@@ -203,7 +215,7 @@ func (s *Store) newSegment(filled bool) (*segment, error) {
 		s.fs.Remove(path)
 		return nil, err
 	}
-	return &segment{label: l, number: number, f: f, end: segmentBody}, nil
+	return g, nil
 }
 
 // fill writes zeros to all of a file; writeLabel's sync is for them, too.
@@ -227,12 +239,15 @@ func (s *Store) stockUp() error {
 	for {
 		s.index.Lock()
 		enough := len(s.spares) >= wantSpares || len(s.segments) == 0
-		filled := s.keeper.lasted >= lastsLong
+		filled, least := s.keeper.lasted >= lastsLong, s.opt.segmentSize
+		if len(s.spares) == 0 {
+			least /= 2 // better than no reserve
+		}
 		s.index.Unlock()
 		if enough {
 			return nil
 		}
-		g, err := s.newSegment(filled)
+		g, err := s.newSegment(filled, least)
 		if err != nil {
 			return err
 		}
@@ -264,9 +279,8 @@ func (s *Store) freeable() *segment {
 	defer s.index.Unlock()
 	var found *segment
 	for _, g := range s.segments {
-		first := g.half || g.broken
 		if g.sealed && g.pins == 0 && g.needed() == 0 {
-			if first {
+			if g.first() {
 				return g
 			}
 			found = g
@@ -281,7 +295,7 @@ func (s *Store) freeable() *segment {
 // unsettled reports whether there is a segment that has to go before others.
 func (s *Store) unsettled() bool {
 	for _, g := range s.segments {
-		if g.half || g.broken {
+		if g.first() {
 			return true
 		}
 	}
@@ -292,9 +306,19 @@ func (s *Store) unsettled() bool {
 // the next checkpoint: the last one may still name it.
 func (s *Store) reuse(g *segment) error {
 	s.index.Lock()
-	spare := !g.broken && len(s.spares) < wantSpares
+	spare, lost := !g.broken && len(s.spares) < wantSpares, g.lost
 	s.index.Unlock()
+	if lost {
+		if err := s.retire(g); err != nil {
+			return err
+		}
+		s.index.Lock()
+		defer s.index.Unlock()
+		s.dropSegment(g)
+		return nil
+	}
 	fresh := &segment{label: s.nextLabel(), number: g.number, f: g.f, end: segmentBody}
+	spare = spare && s.restore(fresh) == nil
 	fresh.void = !spare
 	err := writeLabel(g.f, &fresh.label)
 	if err == nil && !spare {
@@ -308,16 +332,21 @@ func (s *Store) reuse(g *segment) error {
 	}
 	s.index.Lock()
 	defer s.index.Unlock()
-	delete(s.segments, g.seq)
-	for _, other := range s.segments {
-		delete(other.tombs, g.seq)
-	}
+	s.dropSegment(g)
 	if spare {
 		s.spares = append(s.spares, fresh)
 	} else {
 		s.doomed = append(s.doomed, g.number)
 	}
 	return nil
+}
+
+// dropSegment forgets a segment. The index is locked.
+func (s *Store) dropSegment(g *segment) {
+	delete(s.segments, g.seq)
+	for _, other := range s.segments {
+		delete(other.tombs, g.seq)
+	}
 }
 
 // victim chooses a segment to be cleaned: one that must go, or when more than
@@ -333,7 +362,7 @@ func (s *Store) victim() *segment {
 		if !g.sealed || n == 0 {
 			continue
 		}
-		if g.half || g.broken {
+		if g.first() {
 			return g
 		}
 		if n < least {

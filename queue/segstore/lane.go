@@ -184,7 +184,7 @@ func (l *lane) refuse(batch []*entry, err error) (left []*entry) {
 // room sees to it that there is a segment with room for e.
 func (l *lane) room(e *entry) error {
 	need := int64(len(e.buf)) + int64(len(l.voids)*headerLen)
-	if l.seg != nil && l.seg.end+need <= l.s.opt.segmentSize {
+	if l.seg != nil && l.seg.end+need <= l.seg.room {
 		return nil
 	}
 	seg, err := l.s.takeSegment(!e.fresh && (!l.rear || l.urgent))
@@ -236,7 +236,7 @@ func (l *lane) append(batch []*entry) (int, error) {
 	places := make([]place, 0, len(batch))
 	for _, e := range batch {
 		at := l.at + int64(len(l.buf))
-		if at+int64(len(e.buf)) > l.s.opt.segmentSize {
+		if at+int64(len(e.buf)) > g.room {
 			break
 		}
 		places = append(places, place{g.seq, uint32(at)})

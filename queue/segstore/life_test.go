@@ -27,7 +27,8 @@ type life struct {
 	failed int // calls
 	churns int // how often the queue fills and drains at the end
 
-	gate *gate // if not nil, what comes while the store is loaded is part of the life
+	rest func() // if not nil, called now and then, when nothing else is going on
+	gate *gate  // if not nil, what comes while the store is loaded is part of the life
 }
 
 // gate keeps the loading of a store from going on.
@@ -276,8 +277,15 @@ func (l *life) meanwhile() {
 	if lease, f := l.lease(); lease != nil {
 		l.done(lease, f)
 	}
-	l.store.KeepHouse()
+	l.keepHouse()
 	l.together(2, 700)
+}
+
+func (l *life) keepHouse() {
+	l.store.KeepHouse()
+	if l.rest != nil {
+		l.rest()
+	}
 }
 
 // live is the script: fifty messages and all that can become of them.
@@ -309,7 +317,7 @@ func (l *life) live() {
 		}
 	}
 	l.store.Wake("example.net", -1)
-	l.store.KeepHouse()
+	l.keepHouse()
 	if held.kept {
 		l.hold(held, false)
 		l.hold(held, true)
@@ -332,7 +340,7 @@ func (l *life) live() {
 				l.done(lease, f)
 			}
 		}
-		l.store.KeepHouse()
+		l.keepHouse()
 	}
 	for _, f := range deferred {
 		if f.must() {
@@ -343,7 +351,7 @@ func (l *life) live() {
 		l.remove(big)
 	}
 	l.submit(20_000, 1, queue.Submission{}, nil)
-	l.store.KeepHouse()
+	l.keepHouse()
 	if !l.reopen() {
 		return
 	}
@@ -363,10 +371,10 @@ func (l *life) live() {
 				l.done(lease, f)
 			}
 		}
-		l.store.KeepHouse()
+		l.keepHouse()
 	}
 	l.together(3, 200)
-	l.store.KeepHouse()
+	l.keepHouse()
 	l.submit(100, 1, queue.Submission{}, nil)
 }
 

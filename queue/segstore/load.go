@@ -99,6 +99,7 @@ func (r *recovery) load() error {
 	s.opt.pause("read")
 	err := r.read(r.unread)
 	if err == nil {
+		r.raiseLSN()
 		err = r.secure()
 	}
 	if err == nil {
@@ -109,6 +110,7 @@ func (r *recovery) load() error {
 		s.opt.pause("finish")
 		r.dropEmpty()
 		r.checkBodies()
+		r.putLostAside()
 	}
 	if err == nil && s.loader.stopped() {
 		err = errStopped
@@ -120,16 +122,58 @@ func (r *recovery) load() error {
 	return nil
 }
 
-// dropEmpty does away with segments that were never written to in this use:
-// nothing says that their names are durable, unless the checkpoint does. Those
-// are spares, unless it says as well that nothing is appended to them any more,
-// or numbers were guessed, of which their labels do not tell.
+// dropEmpty sees to segments that were never written to in this use. Nothing
+// says that their names are durable, unless the checkpoint does. Those are
+// spares, unless it says as well that nothing is appended to them any more, or
+// numbers were guessed, of which their labels do not tell. The others are made
+// spares, as far as they are needed.
 func (r *recovery) dropEmpty() {
+	s := r.s
+	ready, others := r.sortEmpty()
+	for _, g := range ready {
+		if err := s.restore(g); err != nil {
+			others = append(others, g)
+			continue
+		}
+		s.index.Lock()
+		g.sealed = false
+		s.spares = append(s.spares, g)
+		delete(s.segments, g.seq)
+		s.index.Unlock()
+	}
+	for _, g := range others {
+		s.index.Lock()
+		enough := len(s.spares) >= wantSpares
+		s.index.Unlock()
+		var spare *segment
+		var err error
+		if !enough {
+			if spare, err = s.adopt(g); err != nil {
+				s.log.Warn("queue: an empty segment cannot be used again", "segment", g.number, "err", err)
+			}
+		}
+		if spare == nil {
+			g.f.Close()
+		}
+		s.index.Lock()
+		delete(s.segments, g.seq)
+		if spare != nil {
+			s.spares = append(s.spares, spare)
+		} else {
+			s.doomed = append(s.doomed, g.number) // until then its label is of use
+		}
+		s.index.Unlock()
+	}
+}
+
+// sortEmpty returns the empty segments that are spares as they are, and those
+// that are not.
+func (r *recovery) sortEmpty() (ready, others []*segment) {
 	s := r.s
 	s.index.Lock()
 	defer s.index.Unlock()
 	for seq, g := range r.segments {
-		if _, void := r.voids[seq]; void || g.end > segmentBody || len(g.tombs) > 0 || g.half || g.broken {
+		if _, void := r.voids[seq]; void || g.end > segmentBody || len(g.tombs) > 0 || g.first() {
 			continue
 		}
 		var was *snapshotSegment
@@ -138,19 +182,16 @@ func (r *recovery) dropEmpty() {
 		}
 		switch {
 		case was == nil:
-			g.f.Close()
-			delete(s.segments, seq)
-			s.doomed = append(s.doomed, g.number) // until then its label is of use
-		case !was.sealed && !r.guess && len(s.spares) < wantSpares:
-			g.sealed = false
-			s.spares = append(s.spares, g)
-			delete(s.segments, seq)
+			others = append(others, g)
+		case !was.sealed && !r.guess && len(s.spares)+len(ready) < wantSpares:
+			ready = append(ready, g)
 		}
 	}
+	return ready, others
 }
 
 // checkBodies removes body files that no message has. If anything was damaged
-// they are put aside instead.
+// they are put aside instead: its message may be what was.
 func (r *recovery) checkBodies() {
 	s := r.s
 	for _, name := range r.bodies {
@@ -163,7 +204,7 @@ func (r *recovery) checkBodies() {
 		case !ok:
 			r.foreign(path)
 		case r.wanted[number]:
-		case r.damage.Load():
+		case r.damage.Load() || r.lost.Load():
 			r.foreign(path)
 		default:
 			s.removeBody(bodyFile{number: number})

@@ -71,10 +71,14 @@ func (s *Store) saveBytes(name string, p []byte) {
 	}
 }
 
+// quarantinePath returns a file's name in the quarantine.
+func (s *Store) quarantinePath(path string) string {
+	return filepath.Join(s.dir, "quarantine", fmt.Sprintf("%s-%d", filepath.Base(path), time.Now().Unix()))
+}
+
 // saveFile moves a file to the quarantine, and reports whether it is gone.
 func (s *Store) saveFile(path string) bool {
-	to := filepath.Join(s.dir, "quarantine", fmt.Sprintf("%s-%d", filepath.Base(path), time.Now().Unix()))
-	if err := s.fs.Rename(path, to); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := s.fs.Rename(path, s.quarantinePath(path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		s.log.Error("queue: cannot put a file aside", "file", path, "err", err)
 		return false
 	}

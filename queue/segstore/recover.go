@@ -32,6 +32,8 @@ type recovery struct {
 	voids  map[uint32]uint32  // by segment, from which offset on it does not count
 	files  map[place]bodyFile // of messages that were read
 	room   int64              // octets that may hold what the checkpoint does not know
+	lost   atomic.Bool        // some of them cannot be read
+	labels []string           // names of segments whose labels cannot be read
 	guess  bool               // numbers were guessed, because not all was read
 
 	building
@@ -60,7 +62,7 @@ func (r *recovery) start() error {
 	snap, err := s.readSnapshot()
 	switch {
 	case errors.Is(err, errCorrupt):
-		s.log.Error("queue: checkpoint is damaged, reading all segments")
+		s.log.Error("queue: checkpoint is damaged, reading all segments", "file", s.checkpointPath())
 		snap = nil
 	case err != nil:
 		return err
@@ -101,6 +103,9 @@ func (r *recovery) openSegments() error {
 	if err != nil {
 		return err
 	}
+	if names, err = s.rename(names); err != nil {
+		return err
+	}
 	if err := s.fs.SyncDir(dir); err != nil { // what we see is to stay
 		return err
 	}
@@ -117,7 +122,6 @@ func (r *recovery) openSegments() error {
 			r.foreign(path)
 			continue
 		}
-		r.numbers[number] = true
 		raise(&s.nextNumber, number+1)
 		if err := r.openSegment(path, number); err != nil {
 			return err
@@ -137,23 +141,31 @@ func (r *recovery) foreign(path string) {
 func (r *recovery) openSegment(path string, number uint64) error {
 	s := r.s
 	f, err := s.fs.Open(path)
-	if errors.Is(err, spoolfs.ErrNotRegular) {
+	switch {
+	case errors.Is(err, spoolfs.ErrNotRegular):
 		r.foreign(path)
 		return nil
-	}
-	if err != nil {
+	case spoolfs.Unreadable(err):
+		r.loseSegment(path, err)
+		return nil
+	case err != nil:
 		return err
 	}
-	l, err := readLabel(f)
-	if errors.Is(err, errLabel) || err == nil && !l.void && r.segments[l.seq] != nil {
+	l, lost, err := readLabel(f)
+	switch {
+	case errors.Is(err, errLabel):
+		f.Close()
+		r.loseSegment(path, err)
+		return nil
+	case err == nil && !l.void && r.segments[l.seq] != nil:
 		f.Close()
 		r.foreign(path)
 		return nil
-	}
-	if err != nil {
+	case err != nil:
 		f.Close()
 		return err
 	}
+	r.numbers[number] = true
 	raise(&s.nextID, l.nextID)
 	raise(&s.nextLSN, l.lsn)
 	if s.lastSeq.Load() < l.seq {
@@ -164,6 +176,9 @@ func (r *recovery) openSegment(path string, number uint64) error {
 		return f.Close()
 	}
 	r.segments[l.seq] = &segment{label: l, number: number, f: f, end: segmentBody, sealed: true}
+	if lost != nil {
+		s.loseRegions(r.segments[l.seq], lost)
+	}
 	return nil
 }
 
@@ -187,7 +202,7 @@ func (r *recovery) useSnapshot() {
 		if g == nil {
 			continue
 		}
-		g.end, g.half = was.end, was.half
+		g.end, g.half, g.lost = was.end, was.fate&fateFirst != 0, g.lost || was.fate&fateLost != 0
 		for target, size := range was.tombs {
 			if r.segments[target] != nil {
 				g.addTomb(target, size)
@@ -237,10 +252,22 @@ func (r *recovery) choose() (now []*segment) {
 // The same goes for numbers that were not given because the write failed. Log
 // numbers are compared with those of the same message only, and nothing is
 // written about a message that was there before all is read.
+//
+// What was read, but for a part that cannot be, is no different; and of a
+// segment without a label not even that is known.
 func (r *recovery) raiseNumbers() {
-	if len(r.unread) == 0 {
+	if len(r.unread) == 0 && !r.lost.Load() && len(r.labels) == 0 {
 		return
 	}
 	r.guess = true
-	r.s.nextID.Add(uint64(r.room / headerLen))
+	r.s.nextID.Add(uint64(r.room/headerLen) + uint64(len(r.labels))*marginIDs)
+	r.s.nextLSN.Add(uint64(len(r.labels)) * marginIDs)
+	r.s.lastSeq.Add(uint32(len(r.labels)) * marginSeq)
+}
+
+// raiseLSN does the same for log numbers, when all is read.
+func (r *recovery) raiseLSN() {
+	if r.lost.Load() {
+		r.s.nextLSN.Add(uint64(r.room / headerLen))
+	}
 }

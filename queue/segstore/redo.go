@@ -46,17 +46,41 @@ func (p *piece) read(buf []byte) ([]byte, error) {
 func (r *recovery) secure() error {
 	var pieces []piece
 	for _, t := range r.tails {
-		if t.end > t.last {
-			pieces = append(pieces, piece{g: t.g, off: t.last, size: t.end - t.last})
+		for _, part := range readable([]region{{t.last, t.end}}, t.lost) {
+			pieces = append(pieces, piece{g: t.g, off: part.from, size: part.to - part.from})
 		}
 	}
-	if err := r.again(pieces); err != nil {
-		return err
+	err := r.again(pieces)
+	if full(err) {
+		return r.secureBits(pieces)
 	}
+	if err == nil {
+		r.removeRedo()
+	}
+	return err
+}
+
+// secureBits is secure on a full disk: piece by piece.
+func (r *recovery) secureBits(pieces []piece) error {
+	squeeze(r.closed())
+	most := r.s.opt.segmentSize / 16
+	for _, p := range pieces {
+		for end := p.off + p.size; p.off < end; p.off += most {
+			p.size = min(most, end-p.off)
+			r.removeRedo() // of the piece before, or else it would need its space
+			if err := r.spacious(func() error { return r.again([]piece{p}) }); err != nil {
+				return err
+			}
+		}
+	}
+	r.removeRedo()
+	return nil
+}
+
+func (r *recovery) removeRedo() {
 	if err := r.s.fs.Remove(r.s.redoPath()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		r.s.log.Warn("queue: redo file left behind", "err", err) // to use it again does no harm
 	}
-	return nil
 }
 
 // again writes pieces to the redo file, and when that is durable to where they
@@ -68,6 +92,11 @@ func (r *recovery) again(pieces []piece) error {
 	if err := r.writeRedo(pieces); err != nil {
 		return err
 	}
+	return r.follow(pieces)
+}
+
+// follow writes pieces to where they belong.
+func (r *recovery) follow(pieces []piece) error {
 	var buf []byte
 	for i := range pieces {
 		p := &pieces[i]
@@ -153,10 +182,19 @@ func (r *recovery) redo() error {
 		return err
 	}
 	b, err := readPart(f, 0, size)
+	if spoolfs.Unreadable(err) {
+		r.s.log.Error("queue: redo file cannot be read", "file", r.s.redoPath(), "err", err)
+		r.foreign(r.s.redoPath())
+		return nil
+	}
 	if err != nil {
 		return err
 	}
-	return r.again(r.parseRedo(b))
+	pieces := r.parseRedo(b)
+	if err = r.again(pieces); full(err) { // there is one already, which is most likely on the disk
+		err = r.follow(pieces)
+	}
+	return err
 }
 
 // parseRedo returns the pieces in a redo file that belong to segments which

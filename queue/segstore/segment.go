@@ -64,14 +64,19 @@ func newer(b []byte) bool {
 		binary.LittleEndian.Uint32(b[60:]) == checksum(b[:60])
 }
 
-// readLabel reads the younger of the two labels.
-func readLabel(f spoolfs.File) (label, error) {
+// readLabel reads the younger of the two labels, and tells what of them cannot
+// be read. One is enough: if the other is younger it is of a use that nothing
+// was written in.
+func readLabel(f spoolfs.File) (l label, lost []region, err error) {
 	var b [segmentBody]byte
-	if n, err := f.ReadAt(b[:], 0); n < len(b) {
-		if size, sizeErr := f.Size(); sizeErr != nil || size >= segmentBody {
-			return label{}, errors.Join(err, sizeErr)
-		}
+	if lost, err = readAround(f, b[:], 0); err != nil {
+		return l, nil, err
 	}
+	l, err = chooseLabel(f, &b, lost != nil)
+	return l, lost, err
+}
+
+func chooseLabel(f spoolfs.File, b *[segmentBody]byte, lost bool) (label, error) {
 	first, ok1 := parseLabel(b[:])
 	second, ok2 := parseLabel(b[labelPage:])
 	if newer(b[:]) || newer(b[labelPage:]) {
@@ -87,7 +92,7 @@ func readLabel(f spoolfs.File) (label, error) {
 		return young, writeLabel(f, &young)
 	case ok1 || ok2:
 		return young, nil
-	case b == [segmentBody]byte{}:
+	case *b == [segmentBody]byte{} && !lost:
 		return label{void: true}, nil // made, but never used
 	}
 	return label{}, errLabel
@@ -117,6 +122,7 @@ type segment struct {
 	number uint64 // of the file
 	f      spoolfs.File
 
+	room   int64            // the file's length, if something is to be appended
 	end    int64            // records up to here are synced and in the index
 	live   int64            // octets of records that are needed
 	tombs  map[uint32]int64 // octets of records needed while another segment is there
@@ -124,7 +130,12 @@ type segment struct {
 	sealed bool             // nothing is appended any more
 	broken bool             // a sync has failed
 	half   bool             // holds copies of records that were moved
+	lost   bool             // cannot be read as a whole: it is not used again
+	misses int              // how often the keeper could not read it
 }
+
+// first reports whether the segment has to go before others.
+func (g *segment) first() bool { return g.half || g.broken || g.lost }
 
 // needed is how many octets keep the segment from being used again.
 func (g *segment) needed() int64 {

@@ -135,13 +135,17 @@ type link struct {
 // message, or for all, waits until then; [Store.Loaded] tells, and so does the
 // field Loading of Stats.
 //
-// What cannot be read is put aside in the directory quarantine, with a line in
-// the log; Open fails only if the file system does, or if the store is of a
-// newer version. If the file system fails later, while the index is loaded, the
-// store is closed as if by Close: every call, Lease above all, fails with an
-// error that is [queue.ErrClosed] and names the cause. What was accepted is on
-// the disk. To go on without the messages that could not be read would let them
-// lie, and a process that ends is seen.
+// What is damaged or cannot be read, be it a sector, is put aside in the
+// directory quarantine, with a line in the log, and everything else goes on. An
+// end of a message that stood there is not known: it is delivered once more. On
+// a full disk the index is loaded when there is space for the little that this
+// needs.
+//
+// Open fails only if the file system does otherwise, or if the store is of a
+// newer version. If it fails later, while the index is loaded, the store is
+// closed as if by Close: every call, Lease above all, fails with an error that
+// is [queue.ErrClosed] and names the cause. What was accepted is on the disk. To
+// go on would let messages lie, and a process that ends is seen.
 func Open(dir string, o *Options) (*Store, error) {
 	s := &Store{
 		dir: dir, opt: o.withDefaults(),

@@ -31,8 +31,9 @@ type tail struct {
 	batch  [3]int             // how many refs, voids and tokens there were when the last batch began
 
 	g         *segment
-	last, end int64 // of the last batch
-	grown     int64 // octets
+	last, end int64    // of the last batch
+	grown     int64    // octets
+	lost      []region // that cannot be read
 
 	nextID, nextLSN, nextNumber uint64
 }
