@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -145,5 +146,41 @@ func removeFile(t *testing.T, dir, name string) {
 	t.Helper()
 	if err := os.Remove(filepath.Join(dir, name)); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A sync of the directory of bodies that has failed may have lost the names of
+// all that were made before, also of those that another sync is for.
+func TestABodyWhoseNameAnotherSyncHasLostIsRefused(t *testing.T) {
+	disk := &crashfs.FS{}
+	s := open(t, "/queue", segstore.TinyQuiet(disk))
+	defer s.Close()
+	var drafts []queue.Draft
+	for range 2 {
+		d, err := s.Begin(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer d.Abort()
+		if _, err := d.Write(make([]byte, 6000)); err != nil {
+			t.Fatal(err)
+		}
+		drafts = append(drafts, d)
+	}
+	failed := false
+	disk.Hook = func(op crashfs.Op) error {
+		if !failed && op.Before && op.Kind == crashfs.SyncDir && op.Name == "/queue/bodies" {
+			failed = true
+			return syscall.EIO
+		}
+		return nil
+	}
+	for i, d := range drafts {
+		if _, err := d.Commit(ctx, queue.Submission{Envelope: dropEnvelope("1")}); err == nil {
+			t.Errorf("message %d was accepted, and its body may have no name", i)
+		}
+	}
+	if !failed {
+		t.Error("the directory was not synced")
 	}
 }
