@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -91,7 +92,14 @@ func TestTheIndexIsLoadedWhenThereIsSpace(t *testing.T) {
 		put(t, s, strings.Repeat("x\n", 2000), queue.Submission{Envelope: dropEnvelope("1")})
 		left := disk.Crash(crashfs.KeepAll, 1)
 		s.Close()
-		left.Limit = 1
+		var none atomic.Bool
+		none.Store(true)
+		left.Hook = func(op crashfs.Op) error {
+			if op.Before && op.Kind == crashfs.Write && none.Load() {
+				return syscall.ENOSPC
+			}
+			return nil
+		}
 		var log bytes.Buffer
 		o = segstore.TinyQuiet(left)
 		o.Logger = slog.New(slog.NewTextHandler(&log, nil))
@@ -101,7 +109,7 @@ func TestTheIndexIsLoadedWhenThereIsSpace(t *testing.T) {
 		if st := s.Stats(); !st.Loading {
 			t.Errorf("%+v without space", st)
 		}
-		left.Limit = 0
+		none.Store(false)
 		if err := s.Loaded(ctx); err != nil {
 			t.Fatal(err)
 		}
