@@ -12,7 +12,7 @@ import (
 // Facts are what a client would bring: what [Chain.Explain] is asked about.
 type Facts struct {
 	// Peer is the client: its address, names, user and encryption as far as
-	// they matter. It is not changed.
+	// they matter. It is not changed. Nil: nothing is known of it.
 	Peer *sqmail.Peer
 
 	// From and To are what MAIL and the RCPT commands name, Size the parameter
@@ -68,18 +68,20 @@ type explainer struct {
 	last   string        // the stage at which the client would be done
 	unread *sqmail.Trace // whose message is not known any more; nil: that of facts is
 
-	p     *Policy
-	peer  sqmail.Peer
-	env   sqmail.Envelope
-	seen  []sqmail.Verdict
-	steps []sqmail.Step
-	over  bool // the session ends here
+	p      *Policy
+	client sqmail.Peer // as it will be
+	peer   sqmail.Peer // as it is at this stage
+	env    sqmail.Envelope
+	seen   []sqmail.Verdict
+	steps  []sqmail.Step
+	over   bool // the session ends here
 }
 
 // run leads the session to its end. The error is not one that a client would
 // hear of.
 func (e *explainer) run(ctx context.Context, c *Chain, rec *recorder) error {
-	e.peer = *e.facts.Peer
+	e.client = orZero(e.facts.Peer)
+	e.peer = e.client
 	e.peer.Trace, e.peer.User, e.peer.Mechanism, e.peer.Hello = nil, "", "", ""
 	e.p = &Policy{chain: c, rec: rec, s: Session{Peer: &e.peer, chain: c, dry: true, rec: rec, Unknown: e.facts.Unknown}}
 	e.p.observe = func(v sqmail.Verdict) { e.seen = append(e.seen, v) }
@@ -107,6 +109,13 @@ func (e *explainer) run(ctx context.Context, c *Chain, rec *recorder) error {
 	return e.message(ctx)
 }
 
+func orZero(p *sqmail.Peer) sqmail.Peer {
+	if p == nil {
+		return sqmail.Peer{}
+	}
+	return *p
+}
+
 func (e *explainer) connect(ctx context.Context) bool {
 	return e.step(sqmail.StageConnect, e.peer.Remote.Addr().String(), 0, func() error { return e.p.CheckConnect(ctx, &e.peer) })
 }
@@ -114,9 +123,9 @@ func (e *explainer) connect(ctx context.Context) bool {
 // hello says the client's name, and then who its user is: authentication follows
 // the hello.
 func (e *explainer) hello(ctx context.Context) bool {
-	e.peer.Hello = e.facts.Peer.Hello
+	e.peer.Hello = e.client.Hello
 	ok := e.step(sqmail.StageHello, e.peer.Hello, 0, func() error { return e.p.CheckHello(ctx, &e.peer) })
-	e.peer.User, e.peer.Mechanism = e.facts.Peer.User, e.facts.Peer.Mechanism
+	e.peer.User, e.peer.Mechanism = e.client.User, e.client.Mechanism
 	return ok
 }
 

@@ -102,6 +102,15 @@ func (f *atStage) Data(context.Context, *filter.Session) (sqmail.Verdict, error)
 func (f *atStage) Body(context.Context, *filter.Session) (filter.Scanner, error) { return f, nil }
 func (f *atStage) End() (sqmail.Verdict, error)                                  { return f.only("body") }
 
+// TestExplainWithoutFacts: who says nothing hears what a stranger would.
+func TestExplainWithoutFacts(t *testing.T) {
+	chain := &filter.Chain{}
+	steps, err := chain.Explain(context.Background(), &filter.Facts{To: []sqmail.Path{sqmail.PathOf("a@b.test")}})
+	if err != nil || len(steps) == 0 || steps[len(steps)-1].Reply.Code != 550 {
+		t.Errorf("%+v, %v", steps, err)
+	}
+}
+
 func TestExplainDoesNotWait(t *testing.T) {
 	chain := &filter.Chain{Filters: []filter.Filter{
 		&stub{name: "a", verdict: sqmail.Verdict{Action: sqmail.ActionDelay, Delay: 1000 * time.Hour}},

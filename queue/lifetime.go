@@ -7,9 +7,10 @@ import (
 )
 
 // SetLifetime changes the lifetime of messages; 0 means seven days. If it
-// becomes shorter while the Queue runs, the messages that wait for a time
-// beyond it are looked for, and due when it ends; if it becomes longer, that
-// holds for a message from its next attempt on.
+// becomes shorter, the messages that wait for a time beyond it are looked for,
+// and due when it ends; so they are when Run begins, for it may have become
+// shorter since the Queue before. If it becomes longer, that holds for a message
+// from its next attempt on.
 func (q *Queue) SetLifetime(d time.Duration) {
 	q.init()
 	d = orDefault(d, defaultLifetime)

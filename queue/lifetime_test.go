@@ -60,6 +60,26 @@ func TestShorterLifetimeHoldsForQueuedMail(t *testing.T) {
 	}
 }
 
+// So does one that has become shorter while no Queue was running.
+func TestShorterLifetimeHoldsAfterRestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var b box
+		store := newStore()
+		slow := func(q *queue.Queue) { q.Bounces.Receiver, q.Schedule = &b, queue.Fixed{48 * time.Hour} }
+		w := newWorld(t, store, always(greylist), slow)
+		w.send(envelope("s@x.test", "a@b.test"), "x\n")
+		time.Sleep(time.Hour)
+		w.stop()
+		w = newWorld(t, store, always(greylist), func(q *queue.Queue) { slow(q); q.Lifetime = 2 * time.Hour })
+		defer w.stop()
+		time.Sleep(time.Hour - time.Second)
+		b.want(t, 0)
+		time.Sleep(time.Minute)
+		b.want(t, 1)
+		w.wantEmpty()
+	})
+}
+
 // Nor may an administrator, or another queue's schedule, put an attempt off
 // beyond the lifetime.
 func TestNothingIsDueBeyondItsLifetime(t *testing.T) {

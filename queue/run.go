@@ -92,6 +92,7 @@ func (q *Queue) Run(ctx context.Context) error {
 		return err
 	}
 	defer close(q.life.ended)
+	tell(q.shortened) // it may be, since the Store was used before
 	q.life.jobs.Go(func() { q.follow(loop) })
 	err := q.dispatch(loop)
 	if err == nil {
