@@ -77,7 +77,9 @@ func TestDNSListsOfAServer(t *testing.T) {
 				f.Lists = append(f.Lists, filter.DNSList{Base: base, Allow: allow})
 			}
 			var taken smtpdtest.Recorder
-			server := smtpdtest.NewServer(t, &taken, func(s *smtpd.Server) { s.Policy = &filter.Chain{Filters: []filter.Filter{&f}} })
+			server := smtpdtest.NewServer(t, &taken, func(s *smtpd.Server) {
+				s.Policy = &filter.Chain{Filters: []filter.Filter{&f, &filter.RcptHosts{Domains: filter.ListOf("example.org")}}}
+			})
 			end := "S: " + test.want + "*\n"
 			if strings.HasPrefix(test.want, "250") {
 				end += "C: DATA\nS: 354*\nC: .\nS: 250*\n"

@@ -125,7 +125,10 @@ func TestMilterOfLibmilter(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			var taken smtpdtest.Recorder
 			server := smtpdtest.NewServer(t, &taken, func(s *smtpd.Server) {
-				s.Policy = &filter.Chain{Filters: []filter.Filter{&milter.Filter{Address: socket, HostName: "mx.test"}}}
+				s.Policy = &filter.Chain{Filters: []filter.Filter{
+					&milter.Filter{Address: socket, HostName: "mx.test"},
+					&filter.RcptHosts{Domains: filter.ListOf("example.org")},
+				}}
 			})
 			server.Talk(t, "S: 220*\nC: EHLO c\nS: 250...\n"+test.talk)
 			server.Close()

@@ -160,16 +160,26 @@ func (s stage) String() string {
 
 // at returns the filters that are asked at a stage.
 func (c *Chain) at(s stage) []Filter {
-	c.once.Do(func() {
-		for _, f := range c.Filters {
-			for s := range stages {
-				if s.asks(f) {
-					c.staged[s] = append(c.staged[s], f)
-				}
+	c.once.Do(c.sort)
+	return c.staged[s]
+}
+
+// sort sorts the filters by stage. If none says for whom to relay, one that
+// relays for nobody has the last word.
+func (c *Chain) sort() {
+	decided := false
+	for _, f := range c.Filters {
+		for s := range stages {
+			if s.asks(f) {
+				c.staged[s] = append(c.staged[s], f)
 			}
 		}
-	})
-	return c.staged[s]
+		_, decides := f.(RelayFilter)
+		decided = decided || decides
+	}
+	if !decided {
+		c.staged[atRecipient] = append(c.staged[atRecipient], new(RcptHosts))
+	}
 }
 
 // asks reports whether a filter is asked at a stage.

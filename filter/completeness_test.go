@@ -76,7 +76,7 @@ func TestRefusalsNameTheLine(t *testing.T) {
 		if test.to == "" {
 			test.to = "joe@example.org"
 		}
-		steps, err := (&filter.Chain{Filters: []filter.Filter{test.f}}).Explain(t.Context(), &filter.Facts{
+		steps, err := chainOf(test.f).Explain(t.Context(), &filter.Facts{
 			Peer: &peer, From: sqmail.PathOf("a@x.test"), To: []sqmail.Path{sqmail.PathOf(test.to)}, Message: strings.NewReader(test.body + "\n"),
 		})
 		if err != nil {
@@ -120,7 +120,7 @@ func TestRefusalsNameTheRule(t *testing.T) {
 		peer := unknownClient
 		peer.User = test.user
 		joe := sqmail.PathOf("joe@example.org")
-		steps, err := (&filter.Chain{Filters: []filter.Filter{test.f}}).Explain(t.Context(), &filter.Facts{
+		steps, err := chainOf(test.f).Explain(t.Context(), &filter.Facts{
 			Peer: &peer, From: sqmail.PathOf("a@x.test"), To: []sqmail.Path{joe, joe},
 		})
 		if err != nil {

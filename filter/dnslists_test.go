@@ -148,7 +148,7 @@ func TestRBLInfo(t *testing.T) {
 // rcptOf runs a session as far as a recipient.
 func rcptOf(t *testing.T, f filter.Filter, peer *sqmail.Peer, vars map[string]string, relay bool) (*sqmail.Envelope, error) {
 	t.Helper()
-	chain := &filter.Chain{Filters: []filter.Filter{f}, NewSession: func(_ context.Context, s *filter.Session) error {
+	chain := &filter.Chain{Filters: []filter.Filter{f, anybody{}}, NewSession: func(_ context.Context, s *filter.Session) error {
 		s.Vars, s.Relayed = vars, relay
 		return nil
 	}}

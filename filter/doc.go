@@ -44,6 +44,6 @@
 //     (Greylisting alone lets mail in when it is out of order.)
 //   - No filter holds a message in memory, and none costs more than in
 //     proportion to what it reads.
-//   - Without a filter that says for whom to relay ([RcptHosts]) a Chain relays
-//     for nobody but relay clients.
+//   - Without a filter that says for whom to relay ([RcptHosts], or another
+//     [RelayFilter]) a Chain relays for nobody but relay clients.
 package filter

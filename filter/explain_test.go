@@ -39,7 +39,7 @@ func TestExplainSaysWhatTheSessionHears(t *testing.T) {
 	for _, stage := range stages {
 		for action := sqmail.ActionPass; action <= sqmail.ActionDrop; action++ {
 			f := &atStage{stub{name: "a", verdict: sqmail.Verdict{Action: action, Delay: time.Nanosecond, Header: "X: y\n"}}, stage}
-			chain := &filter.Chain{Filters: []filter.Filter{f}}
+			chain := chainOf(f)
 			live := dialogue(t, chain, new(sqmail.Envelope), "x\n")
 			steps, err := chain.Explain(t.Context(), &filter.Facts{
 				Peer: new(sqmail.Peer), To: []sqmail.Path{{}}, Message: strings.NewReader("x\n"),
@@ -106,7 +106,7 @@ func (f *atStage) End() (sqmail.Verdict, error)                                 
 func TestExplainWithoutFacts(t *testing.T) {
 	chain := &filter.Chain{}
 	steps, err := chain.Explain(context.Background(), &filter.Facts{To: []sqmail.Path{sqmail.PathOf("a@b.test")}})
-	if err != nil || len(steps) == 0 || steps[len(steps)-1].Reply.Code != 550 {
+	if err != nil || len(steps) == 0 || steps[len(steps)-1].Reply.Code != 553 {
 		t.Errorf("%+v, %v", steps, err)
 	}
 }

@@ -60,6 +60,16 @@ type RecipientFilter interface {
 	Recipient(ctx context.Context, s *Session, to *sqmail.Recipient) (sqmail.Verdict, error)
 }
 
+// RelayFilter is a RecipientFilter that says for whom mail is taken from
+// strangers, as [RcptHosts] does: it refuses all others. The method only marks
+// it. If a [Chain] has none, it takes mail of strangers for recipients that a
+// filter accepts ([sqmail.ActionAccept]) and for those without a domain, and for
+// nobody else.
+type RelayFilter interface {
+	RecipientFilter
+	DecidesRelay()
+}
+
 // DataFilter looks at the whole envelope, before the message is sent.
 type DataFilter interface {
 	Filter

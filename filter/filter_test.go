@@ -74,6 +74,54 @@ func (f *stub) Write(p []byte) (int, error)                                   { 
 func (f *stub) End() (sqmail.Verdict, error)                                  { return f.answer("body") }
 func (f *stub) Close()                                                        { f.closed++ }
 
+// anybody relays for everybody, in tests that are about something else.
+type anybody struct{}
+
+func (anybody) Name() string  { return "anybody" }
+func (anybody) DecidesRelay() {}
+func (anybody) Recipient(context.Context, *filter.Session, *sqmail.Recipient) (sqmail.Verdict, error) {
+	return sqmail.Verdict{}, nil
+}
+
+// chainOf is a chain that relays for everybody.
+func chainOf(filters ...filter.Filter) *filter.Chain {
+	return &filter.Chain{Filters: append(filters, anybody{})}
+}
+
+// TestChainRelaysForNobody: unless a filter says for whom, or the client may.
+func TestChainRelaysForNobody(t *testing.T) {
+	stranger, user := sqmail.Peer{}, sqmail.Peer{User: "joe"}
+	accepts := &stub{name: "a", verdict: sqmail.Verdict{Action: sqmail.ActionAccept}}
+	for _, test := range []struct {
+		rule  string
+		chain *filter.Chain
+		peer  sqmail.Peer
+		to    string
+		code  int
+	}{
+		{"no filter", new(filter.Chain), stranger, "u@example.com", 553},
+		{"none that says for whom", &filter.Chain{Filters: []filter.Filter{filter.MaxRecipients(9), &stub{name: "a"}}}, stranger, "u@example.com", 553},
+		{"no filter, relay client", new(filter.Chain), user, "u@example.com", 250},
+		{"no filter, a recipient of ours", new(filter.Chain), stranger, "postmaster", 250},
+		{"a filter accepts", &filter.Chain{Filters: []filter.Filter{accepts}}, stranger, "u@example.com", 250},
+		{"a filter of the embedder says for whom", chainOf(), stranger, "u@example.com", 250},
+		{"RcptHosts", &filter.Chain{Filters: []filter.Filter{&filter.RcptHosts{Domains: filter.ListOf("example.com")}}}, stranger, "u@example.com", 250},
+	} {
+		begun, err := test.chain.BeginSession(t.Context(), &test.peer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, env := begun.(*filter.Policy), new(sqmail.Envelope)
+		err = p.CheckReversePath(t.Context(), &test.peer, env)
+		if err == nil {
+			err = p.CheckRecipient(t.Context(), &test.peer, env, &sqmail.Recipient{Path: sqmail.PathOf(test.to)})
+		}
+		if code := sqmail.ReplyFor(err).Code; code != test.code {
+			t.Errorf("%s: %d, want %d", test.rule, code, test.code)
+		}
+	}
+}
+
 // dialogue runs a whole transaction through a chain, and returns the first
 // refusal.
 func dialogue(t *testing.T, c *filter.Chain, env *sqmail.Envelope, message string) error {

@@ -130,7 +130,7 @@ func TestHelloIsJudgedAnew(t *testing.T) {
 	f := filter.NewBadHello(rulesOf("*", "!*.example.org", "gone.test!"))
 	f.Mode, f.Resolver = filter.HelloMode{Address: true}, &zone{addrs: map[string]bool{"h.example.org": true}}
 	peer := &sqmail.Peer{}
-	begun, _ := (&filter.Chain{Filters: []filter.Filter{f}}).BeginSession(t.Context(), peer)
+	begun, _ := chainOf(f).BeginSession(t.Context(), peer)
 	p := begun.(*filter.Policy)
 	for _, test := range []struct {
 		hello string
@@ -175,7 +175,7 @@ func TestSenderDomain(t *testing.T) {
 		{"exempt@gone.test", 250, 250},
 	} {
 		f := &filter.SenderDomain{Resolver: z, Exempt: filter.NewBadMailFrom(rulesOf("?exempt@gone.test"), "").Exempt}
-		begun, _ := (&filter.Chain{Filters: []filter.Filter{f}}).BeginSession(t.Context(), &sqmail.Peer{})
+		begun, _ := chainOf(f).BeginSession(t.Context(), &sqmail.Peer{})
 		p := begun.(*filter.Policy)
 		env := &sqmail.Envelope{ReversePath: sqmail.PathOf(test.from)}
 		mail := p.CheckReversePath(t.Context(), nil, env)
@@ -206,7 +206,7 @@ func TestSenderDomainsOfRelayClientsAreNotLookedUp(t *testing.T) {
 }
 
 func TestMaxRecipients(t *testing.T) {
-	begun, _ := (&filter.Chain{Filters: []filter.Filter{filter.MaxRecipients(2)}}).BeginSession(t.Context(), &sqmail.Peer{})
+	begun, _ := chainOf(filter.MaxRecipients(2)).BeginSession(t.Context(), &sqmail.Peer{})
 	p := begun.(*filter.Policy)
 	for range 2 { // transactions
 		env := new(sqmail.Envelope)
@@ -261,7 +261,7 @@ func TestTarpit(t *testing.T) {
 		{"off", filter.Tarpit{Delay: 9 * time.Second}, []string{"a", "bad", "a"}, []int{250, 550, 250}, []int{0, 0, 0}, 250, false},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			begun, _ := (&filter.Chain{Filters: []filter.Filter{&test.tarpit, unknown{}}}).BeginSession(t.Context(), &sqmail.Peer{})
+			begun, _ := chainOf(&test.tarpit, unknown{}).BeginSession(t.Context(), &sqmail.Peer{})
 			p := begun.(*filter.Policy)
 			env := new(sqmail.Envelope)
 			p.CheckReversePath(t.Context(), nil, env)

@@ -26,6 +26,9 @@ type RcptHosts struct {
 // Name returns "rcpthosts".
 func (f *RcptHosts) Name() string { return "rcpthosts" }
 
+// DecidesRelay makes it a [RelayFilter].
+func (f *RcptHosts) DecidesRelay() {}
+
 var noRelay = sqmail.Reply{
 	Code: 553, Enhanced: sqmail.EnhancedCode{5, 7, 1},
 	Text: "sorry, that domain isn't in my list of allowed rcpthosts",

@@ -133,7 +133,7 @@ func TestArgumentsOfProgramsAreNotTold(t *testing.T) {
 			t.Fatal(err)
 		}
 		rules[0].Source = filter.MailboxesFunc(func(context.Context, *filter.Session, sqmail.Path) (bool, error) { return true, nil })
-		return &filter.Chain{Filters: []filter.Filter{&filter.Recipients{Rules: rules}}}
+		return chainOf(&filter.Recipients{Rules: rules})
 	}
 	tr := lived(t, asks("y.test|bin/ldapam host cn=a secret"), unknownClient, "a@b.test", "x@y.test")
 	if text := tr.String(); strings.Contains(text, "secret") || !strings.Contains(text, "y.test|bin/ldapam") {

@@ -27,7 +27,7 @@ func (c *checker) Check(_ context.Context, ip netip.Addr, helo string, from sqma
 // the first refusal.
 func transactionOf(t *testing.T, f filter.Filter, peer *sqmail.Peer, from string, recipients int) (*sqmail.Envelope, error) {
 	t.Helper()
-	begun, _ := (&filter.Chain{Filters: []filter.Filter{f}}).BeginSession(t.Context(), peer)
+	begun, _ := chainOf(f).BeginSession(t.Context(), peer)
 	p := begun.(*filter.Policy)
 	env := &sqmail.Envelope{ReversePath: sqmail.PathOf(from)}
 	err := p.CheckReversePath(t.Context(), peer, env)

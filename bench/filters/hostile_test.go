@@ -21,6 +21,7 @@ import (
 // bodyFilters look at messages as they stream by.
 func bodyFilters() *filter.Chain {
 	return &filter.Chain{Filters: []filter.Filter{
+		&filter.RcptHosts{Domains: filter.ListOf("example.test")},
 		&filter.BadMIMEType{Types: filter.KeysOf("TVqQAAMAA"), Blanks: true},
 		&filter.BadLoaderType{Types: filter.KeysOf("Mi5kb"), First: 'M'},
 		&mimefilter.Filter{Names: mimefilter.NewPatterns([]filter.Rule{{Text: "*.exe"}})},
@@ -115,7 +116,9 @@ func send(t *testing.T, chain *filter.Chain, message io.Reader) string {
 	hear()
 	for _, command := range []string{"EHLO c", "MAIL FROM:<a@example.org>", "RCPT TO:<b@example.test>", "DATA"} {
 		io.WriteString(ours, command+"\r\n")
-		hear()
+		if reply := hear(); reply > "4" {
+			t.Fatalf("%s: %s", command, reply)
+		}
 	}
 	buf := make([]byte, 100*len(base64Line))
 	if _, err := io.CopyBuffer(struct{ io.Writer }{ours}, struct{ io.Reader }{message}, buf); err != nil {

@@ -125,7 +125,7 @@ func TestOursReadTinyCDBs(t *testing.T) {
 		{f: sender, from: "a@y.test", to: "u@example.org", relay: true, ok: true},
 		{f: sender, from: "a@x.test", to: "u@example.org", relay: true},
 	} {
-		chain := &filter.Chain{Filters: []filter.Filter{test.f}, NewSession: func(_ context.Context, s *filter.Session) error {
+		chain := &filter.Chain{Filters: []filter.Filter{test.f, hosts}, NewSession: func(_ context.Context, s *filter.Session) error {
 			s.Relayed = test.relay
 			return nil
 		}}
