@@ -47,6 +47,25 @@ func (j judged) Read(p []byte) (int, error) {
 	return n, io.EOF
 }
 
+// TestTroubleOfOursIsAWarning: a full disk must not look like a client's fault.
+func TestTroubleOfOursIsAWarning(t *testing.T) {
+	for code, level := range map[sqmail.EnhancedCode]string{{4, 3, 1}: "WARN", {4, 7, 1}: "INFO"} {
+		var out bytes.Buffer
+		full := &sqmail.Error{Op: "commit", Class: sqmail.Deferral, Reply: sqmail.Reply{Code: 452, Enhanced: code, Text: "no"}}
+		refuse := sqmail.ReceiverFunc(func(context.Context, *sqmail.Envelope, io.Reader) (sqmail.Receipt, error) {
+			return sqmail.Receipt{}, full
+		})
+		server := smtpdtest.NewServer(t, refuse, func(s *smtpd.Server) { s.Log = slog.New(slog.NewTextHandler(&out, nil)) })
+		c := server.Dial(t)
+		c.Do("EHLO c", 250)
+		c.Mail("a@example.org", "b@example.test", "\n")
+		server.Close()
+		if !strings.Contains(out.String(), "level="+level+" msg=refused") {
+			t.Errorf("%v: %s", code, out.String())
+		}
+	}
+}
+
 // TestConditionsOfMessages: the rows of spec/smtpd.md 5.4, reply and line, each
 // behind the one before in one session.
 func TestConditionsOfMessages(t *testing.T) {

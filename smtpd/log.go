@@ -82,8 +82,10 @@ func (s *session) refuseTimes(times int, stage string, err error, attrs []slog.A
 
 func (s *session) logRefusal(stage string, r sqmail.Reply, err error, attrs ...slog.Attr) {
 	level := slog.LevelInfo
-	if _, classified := errors.AsType[*sqmail.Error](err); !classified {
-		level = slog.LevelWarn // nobody has thought of this error
+	_, classified := errors.AsType[*sqmail.Error](err)
+	ours := stage == "message" && r.Code/100 == 4 && r.Enhanced[1] == 3 // X.3: our system (RFC 3463, 3.4)
+	if !classified || ours {
+		level = slog.LevelWarn // nobody has thought of this error, or a disk is full, a scanner out of order
 	}
 	filter := ""
 	if e, ok := errors.AsType[*sqmail.Error](err); ok && e != nil {
