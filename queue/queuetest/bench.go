@@ -124,6 +124,15 @@ func (b *bench) idle(d time.Duration) {
 	}
 }
 
+// atOnce checks that nothing waited for a timer since start: in a bubble, time
+// would go on even to one of a year.
+func (b *bench) atOnce(start time.Time) {
+	b.Helper()
+	if d := time.Since(start); d >= time.Second {
+		b.Errorf("it took %v, and should be at once", d)
+	}
+}
+
 func (b *bench) ok(err error) {
 	b.Helper()
 	if err != nil {

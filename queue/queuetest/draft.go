@@ -42,6 +42,22 @@ func draftRules() []rule {
 				b.Errorf("envelope changed with the caller's: %+v", e.Envelope)
 			}
 		}},
+		{"the store copies the octets, the verdicts and the journal", func(b *bench) {
+			env, past := richEnvelope(), []queue.Attempt{attempt(0, 1, queue.Delivered)}
+			env.Header = nil
+			d, text := b.draft(""), []byte("written\n")
+			_, err := d.Write(text)
+			b.ok(err)
+			text[0] = 'Z'
+			id, err := d.Commit(b.ctx, queue.Submission{Envelope: env, Journal: past})
+			b.ok(err)
+			env.Verdicts[0].Rule, past[0].Number = "changed", 99
+			l := b.leaseOf(id)
+			e := l.Entry()
+			if e.Envelope.Verdicts[0].Rule != "rule" || e.Journal[0].Number != 1 || b.text(l.Content(), e.Size) != "written\n" {
+				b.Errorf("the message changed with what the caller had given: %+v", e)
+			}
+		}},
 		{"content can be read anywhere, across the end of the header fields", func(b *bench) {
 			env := envelope("ann@example.net")
 			env.Header = []byte("Received: x\n")
@@ -85,9 +101,13 @@ func draftRules() []rule {
 			}
 		}},
 		{"Commit without a recipient is a rejection", func(b *bench) {
-			_, err := b.draft("x\n").Commit(b.ctx, queue.Submission{Envelope: envelope()})
+			d := b.draft("x\n")
+			_, err := d.Commit(b.ctx, queue.Submission{Envelope: envelope()})
 			if sqmail.ClassOf(err) != sqmail.Rejection {
 				b.Errorf("got %v, want a rejection", err)
+			}
+			if _, err := d.Commit(b.ctx, queue.Submission{Envelope: envelope("a@b.test")}); err == nil {
+				b.Error("the draft was not finished by the Commit that failed")
 			}
 			b.idle(0)
 		}},

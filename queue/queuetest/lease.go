@@ -24,10 +24,12 @@ func leaseRules() []rule {
 				got <- l.Entry().ID
 			}()
 			synctest.Wait()
+			start := time.Now()
 			id := b.commit("x\n", queue.Submission{})
 			if leased := <-got; leased != id {
 				b.Errorf("leased %v, want %v", leased, id)
 			}
+			b.atOnce(start)
 		}},
 		{"Lease ends with its context", func(b *bench) {
 			ctx, cancel := context.WithCancel(b.ctx)
@@ -37,8 +39,10 @@ func leaseRules() []rule {
 				failed <- err
 			}()
 			synctest.Wait()
+			start := time.Now()
 			cancel()
 			b.fails(<-failed, context.Canceled)
+			b.atOnce(start)
 			b.commit("x\n", queue.Submission{})
 			b.lease()
 		}},
@@ -126,6 +130,26 @@ func leaseRules() []rule {
 			b.idle(ttl - time.Second)
 			if b.tryLease(2*time.Second) == nil {
 				b.Error("the extended lease did not run out")
+			}
+		}},
+		{"a lease is for as long as its holder asks", func(b *bench) {
+			id := b.commit("x\n", queue.Submission{})
+			for _, ttl := range []time.Duration{time.Second, time.Hour} {
+				_, err := b.Store.Lease(b.ctx, ttl)
+				b.ok(err)
+				time.Sleep(ttl - time.Millisecond)
+				if !b.entry(id).Leased {
+					b.Errorf("a lease for %v ran out early", ttl)
+				}
+				time.Sleep(2 * time.Millisecond)
+				b.stats(queue.Stats{Deferred: 1})
+			}
+		}},
+		{"Extend can make a lease shorter", func(b *bench) {
+			id := b.commit("x\n", queue.Submission{})
+			b.ok(b.leaseOf(id).Extend(time.Second))
+			if b.tryLease(2*time.Second) == nil {
+				b.Error("it did not run out at the new time")
 			}
 		}},
 		{"a lease that ran out changes nothing", func(b *bench) {

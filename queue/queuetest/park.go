@@ -38,6 +38,9 @@ func parkRules() []rule {
 			b.wake("example.org", -1, 0)
 			b.idle(time.Hour)
 			b.wake("example.net", 1, 1)
+			if e := b.entry(id); e.Due.After(time.Now()) || e.Parked != "" {
+				b.Errorf("due %v, parked under %q, want now and under none", e.Due, e.Parked)
+			}
 			b.leaseOf(id)
 			b.wake("example.net", 1, 0)
 		}},
@@ -50,10 +53,12 @@ func parkRules() []rule {
 				}
 			}()
 			synctest.Wait()
+			start := time.Now()
 			b.wake("k", 1, 1)
 			if leased := <-got; leased != id {
 				b.Errorf("leased %v, want %v", leased, id)
 			}
+			b.atOnce(start)
 		}},
 		{"a parked message is due at the time given", func(b *bench) {
 			id := b.commit("x\n", queue.Submission{})
@@ -76,6 +81,16 @@ func parkRules() []rule {
 			}
 			b.stats(queue.Stats{Leased: 5})
 		}},
+		{"the order of Wake is that of Park, not that of arrival or of due times", func(b *bench) {
+			first, second := b.commit("x\n", queue.Submission{}), b.commit("x\n", queue.Submission{})
+			l, other := b.leaseOf(first), b.leaseOf(second)
+			b.ok(other.Park("k", time.Now().Add(2*time.Hour)))
+			time.Sleep(time.Second)
+			b.ok(l.Park("k", time.Now().Add(time.Hour)))
+			b.wake("k", 1, 1)
+			b.leaseOf(second)
+			b.idle(0)
+		}},
 		{"keys are kept apart", func(b *bench) {
 			a, c := b.parked("a", 3), b.parked("c", 3)
 			b.wake("c", 1, 1)
@@ -90,6 +105,7 @@ func parkRules() []rule {
 		{"a woken message does not wait for a crowd that is due", func(b *bench) {
 			id := b.parked("k", 1)[0]
 			b.crowd(100)
+			time.Sleep(time.Second) // all of them are due before it
 			b.wake("k", 1, 1)
 			b.soon(id)
 		}},
@@ -107,6 +123,14 @@ func parkRules() []rule {
 			b.idle(48 * time.Hour)
 			b.ok(b.Store.Release(b.ctx, id))
 			b.leaseOf(id)
+		}},
+		{"a message that is held while leased is not parked", func(b *bench) {
+			id := b.commit("x\n", queue.Submission{})
+			l := b.leaseOf(id)
+			b.ok(b.Store.Hold(b.ctx, id))
+			b.ok(l.Park("k", time.Now().Add(time.Hour)))
+			b.stats(queue.Stats{Held: 1})
+			b.wake("k", -1, 0)
 		}},
 		{"Remove ends parking", func(b *bench) {
 			ids := b.parked("k", 3)

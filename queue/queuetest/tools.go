@@ -67,6 +67,23 @@ func toolRules() []rule {
 			want = slices.Delete(want, 50, 51)
 			b.same("numbers", b.scan(), want)
 		}},
+		{"Scan yields the state of each message, leased ones too", func(b *bench) {
+			id := b.commit("x\n", queue.Submission{Envelope: richEnvelope()})
+			want := []queue.Attempt{attempt(0, 1, queue.Delivered)}
+			b.ok(b.leaseOf(id).Checkpoint(b.ctx, want))
+			seen := 0
+			for e, err := range b.Store.Scan(b.ctx) {
+				b.ok(err)
+				seen++
+				b.same("journal", e.Journal, want)
+				if !e.Leased {
+					b.Error("not leased")
+				}
+			}
+			if seen != 1 {
+				b.Errorf("%d messages seen, want the one that is leased", seen)
+			}
+		}},
 		{"a scan does not hold up anything else", func(b *bench) {
 			for range 20 {
 				b.commit("x\n", queue.Submission{})
@@ -184,6 +201,12 @@ func toolRules() []rule {
 				b.Error("not due at the time given")
 			}
 		}},
+		{"Retry does not release", func(b *bench) {
+			id := b.commit("x\n", queue.Submission{Held: true})
+			b.ok(b.Store.Retry(b.ctx, id, time.Time{}))
+			b.stats(queue.Stats{Held: 1})
+			b.idle(time.Hour)
+		}},
 		{"Retry ends parking", func(b *bench) {
 			id := b.parked("k", 1)[0]
 			b.ok(b.Store.Retry(b.ctx, id, time.Time{}))
@@ -235,10 +258,12 @@ func closeRules() []rule {
 				}()
 			}
 			time.Sleep(time.Second)
+			start := time.Now()
 			b.ok(b.Store.Close())
 			for range 3 {
 				b.fails(<-failed, queue.ErrClosed)
 			}
+			b.atOnce(start)
 		}},
 		{"after Close every call fails", func(b *bench) {
 			id := b.commit("x\n", queue.Submission{})
