@@ -60,6 +60,7 @@ func TestWrongCommandLinesExit100(t *testing.T) {
 		{"serve -classic " + home + "/nothing/there -home " + home, "-classic: open "},
 		{"serve -home " + home + "/nowhere", "does not exist; sqmaild init makes a home"},
 		{"serve -home " + home + "/control/me", "is not a directory"},
+		{"queue verify -home " + home + "/control", "is no home of a sqmaild"},
 		{"init -home " + home + "/new", "-me is missing"},
 		{"init -me a.b -home " + home, "is a home already"},
 		{"init -me a..b -home " + home + "/new", "is no host name"},

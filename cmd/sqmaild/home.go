@@ -126,6 +126,9 @@ func openQueue(ctx context.Context, home string) (adminCloser, error) {
 		done()
 	}
 	store, err := segstore.Open(queueDir(home), &segstore.Options{NoDrop: true})
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, permanentError{fmt.Errorf("%s is no home of a sqmaild: %w; sqmaild init makes one", home, err)}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("queue: %w", err)
 	}
