@@ -228,12 +228,14 @@ type snapshotItem struct {
 
 // readSnapshot reads the checkpoint. It returns nil if there is none, and
 // errCorrupt if it is not worth anything.
-func (s *Store) readSnapshot() (*snapshot, error) {
+func (s *Store) readSnapshot(p *retries) (*snapshot, error) {
 	f, err := s.fs.Open(s.checkpointPath())
-	if errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil
-	}
-	if err != nil {
+	case spoolfs.Unreadable(err):
+		return nil, errors.Join(err, errCorrupt)
+	case err != nil:
 		return nil, err
 	}
 	defer f.Close()
@@ -242,7 +244,7 @@ func (s *Store) readSnapshot() (*snapshot, error) {
 		return nil, err
 	}
 	b := make([]byte, size)
-	if lost, err := readAround(f, b, 0); err != nil || lost != nil {
+	if lost, err := readAround(f, b, 0, p); err != nil || lost != nil {
 		return nil, errors.Join(err, errCorrupt)
 	}
 	n := len(b) - 4

@@ -60,12 +60,12 @@ func (s *Store) clean(g *segment) (whole bool, err error) {
 }
 
 // mercy is how often it is tried to read a segment before what cannot be read
-// is given up.
+// is given up, or to use one again before it is.
 const mercy = 3
 
 // readSealed reads what a segment has.
 func (s *Store) readSealed(g *segment, buf []byte) ([]region, error) {
-	lost, err := readAround(g.f, buf, segmentBody)
+	lost, err := readAround(g.f, buf, segmentBody, &retries{quit: s.keeper.quit})
 	if err != nil || lost == nil || g.lost {
 		return lost, err
 	}

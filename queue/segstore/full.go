@@ -74,11 +74,10 @@ func (r *recovery) spacious(do func() error) error {
 			return err
 		}
 		r.s.log.Error("queue: no space to load the index, which is tried again", "err", err)
-		for range 10 {
-			if r.s.loader.stopped() {
-				return errStopped
-			}
-			<-time.After(spaceAgain / 10)
+		select {
+		case <-time.After(spaceAgain):
+		case <-r.s.loader.quit:
+			return errStopped
 		}
 	}
 }

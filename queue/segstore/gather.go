@@ -75,7 +75,7 @@ func (r *recovery) readSegment(g *segment, buf []byte) (*tail, []byte, error) {
 	from := g.end
 	n := int(max(size-from, 0))
 	buf = slices.Grow(buf[:0], n)[:n]
-	lost, err := readAround(g.f, buf, from)
+	lost, err := readAround(g.f, buf, from, &r.retries)
 	if err != nil {
 		return nil, buf, fmt.Errorf("segment %d: %w", g.number, err)
 	}

@@ -80,9 +80,11 @@ func (s *Store) keepHouse() time.Duration {
 	}
 	for {
 		freed, err := s.freeSegments()
-		if err != nil {
+		if full(err) && squeeze(slices.Values(s.squeezable())) {
+			freed, err = s.freeSegments()
+		}
+		if err != nil { // others may be, and the rest goes on
 			s.log.Error("queue: cannot free a segment", "err", err)
-			return pauseFailed
 		}
 		stocked := s.stockUp()
 		if full(stocked) && squeeze(slices.Values(s.squeezable())) {
@@ -96,6 +98,9 @@ func (s *Store) keepHouse() time.Duration {
 				s.log.Error("queue: checkpoint failed", "err", err)
 				return pauseFailed
 			}
+		}
+		if err != nil {
+			return pauseFailed
 		}
 		g := s.victim()
 		if g == nil {
@@ -148,9 +153,8 @@ func (s *Store) takeSegment(reserve bool) (*segment, error) {
 		return nil, err
 	}
 	s.index.Lock()
-	s.spares = append(s.spares, g)
-	s.index.Unlock()
-	return s.takeSpare(true), nil
+	defer s.index.Unlock()
+	return s.use(g), nil
 }
 
 func (s *Store) takeSpare(reserve bool) *segment {
@@ -162,6 +166,11 @@ func (s *Store) takeSpare(reserve bool) *segment {
 	}
 	g := s.spares[n-1]
 	s.spares = s.spares[:n-1]
+	return s.use(g)
+}
+
+// use pins a segment that is to be appended to. The index is locked.
+func (s *Store) use(g *segment) *segment {
 	s.segments[g.seq] = g
 	g.pins++
 	now := time.Now()
@@ -326,8 +335,10 @@ func (s *Store) reuse(g *segment) error {
 	}
 	if err != nil {
 		s.index.Lock()
+		defer s.index.Unlock()
 		g.broken = true // it may be half voided: it must go before others
-		s.index.Unlock()
+		g.misses++
+		g.lost = g.misses >= mercy && !full(err)
 		return err
 	}
 	s.index.Lock()

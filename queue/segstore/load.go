@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/sqmail/sqmail/queue"
@@ -16,7 +15,7 @@ type loader struct {
 	first queue.ID      // messages with lower numbers were there before Open
 	done  chan struct{} // closed when it has ended
 	err   error         // how; set before done is closed
-	quit  atomic.Bool
+	quit  chan struct{} // closed when it is to end
 	wait  sync.WaitGroup
 }
 
@@ -49,11 +48,11 @@ func (l *loader) stop() {
 	case <-l.done:
 	case <-time.After(patience):
 	}
-	l.quit.Store(true)
+	close(l.quit)
 	l.wait.Wait()
 }
 
-func (l *loader) stopped() bool { return l.quit.Load() }
+func (l *loader) stopped() bool { return isClosed(l.quit) }
 
 // loaded reports whether all is in the index.
 func (l *loader) loaded() bool {

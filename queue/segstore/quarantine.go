@@ -67,6 +67,7 @@ func (s *Store) saveBytes(name string, p []byte) {
 		err = errors.Join(err, f.Datasync(), f.Close())
 	}
 	if err != nil {
+		s.fs.Remove(path)
 		s.log.Error("queue: cannot save what is damaged", "file", path, "err", err)
 	}
 }

@@ -35,15 +35,19 @@ type recovery struct {
 	lost   atomic.Bool        // some of them cannot be read
 	labels []string           // names of segments whose labels cannot be read
 	guess  bool               // numbers were guessed, because not all was read
+	retries
 
 	building
 }
 
 func newRecovery(s *Store) *recovery {
-	return &recovery{
+	r := &recovery{
 		s: s, began: time.Now(), numbers: make(map[uint64]bool), segments: make(map[uint32]*segment),
 		voids: make(map[uint32]uint32), files: make(map[place]bodyFile),
+		retries: retries{quit: s.loader.quit},
 	}
+	r.pauses.Store(manyTries)
+	return r
 }
 
 // closeFiles is for when the store is not opened after all.
@@ -59,7 +63,7 @@ func (r *recovery) start() error {
 	s.nextID.Store(1)
 	s.nextLSN.Store(1)
 	s.nextNumber.Store(1)
-	snap, err := s.readSnapshot()
+	snap, err := s.readSnapshot(&r.retries)
 	switch {
 	case errors.Is(err, errCorrupt):
 		s.log.Error("queue: checkpoint is damaged, reading all segments", "file", s.checkpointPath())
@@ -151,7 +155,7 @@ func (r *recovery) openSegment(path string, number uint64) error {
 	case err != nil:
 		return err
 	}
-	l, lost, err := readLabel(f)
+	l, lost, err := readLabel(f, &r.retries)
 	switch {
 	case errors.Is(err, errLabel):
 		f.Close()

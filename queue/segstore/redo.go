@@ -117,7 +117,7 @@ func (r *recovery) follow(pieces []piece) error {
 	return nil
 }
 
-var errStopped = errors.New("segstore: closed while it was loaded")
+var errStopped = errors.New("segstore: closed meanwhile")
 
 func (r *recovery) writeRedo(pieces []piece) error {
 	s := r.s
@@ -169,25 +169,15 @@ func fillRedo(f spoolfs.File, pieces []piece) error {
 // redo does what the redo file says, if there is one: power has failed, or the
 // process has died, before that was done. The file itself may be in memory only.
 func (r *recovery) redo() error {
-	f, err := r.s.fs.Open(r.s.redoPath())
-	if errors.Is(err, fs.ErrNotExist) {
+	b, err := r.readRedo()
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	size, err := f.Size()
-	if err != nil {
-		return err
-	}
-	b, err := readPart(f, 0, size)
-	if spoolfs.Unreadable(err) {
+	case spoolfs.Unreadable(err):
 		r.s.log.Error("queue: redo file cannot be read", "file", r.s.redoPath(), "err", err)
 		r.foreign(r.s.redoPath())
 		return nil
-	}
-	if err != nil {
+	case err != nil:
 		return err
 	}
 	pieces := r.parseRedo(b)
@@ -195,6 +185,19 @@ func (r *recovery) redo() error {
 		err = r.follow(pieces)
 	}
 	return err
+}
+
+func (r *recovery) readRedo() ([]byte, error) {
+	f, err := r.s.fs.Open(r.s.redoPath())
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil {
+		return nil, err
+	}
+	return readPart(f, 0, size)
 }
 
 // parseRedo returns the pieces in a redo file that belong to segments which

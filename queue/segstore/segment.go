@@ -67,9 +67,9 @@ func newer(b []byte) bool {
 // readLabel reads the younger of the two labels, and tells what of them cannot
 // be read. One is enough: if the other is younger it is of a use that nothing
 // was written in.
-func readLabel(f spoolfs.File) (l label, lost []region, err error) {
+func readLabel(f spoolfs.File, p *retries) (l label, lost []region, err error) {
 	var b [segmentBody]byte
-	if lost, err = readAround(f, b[:], 0); err != nil {
+	if lost, err = readAround(f, b[:], 0, p); err != nil {
 		return l, nil, err
 	}
 	l, err = chooseLabel(f, &b, lost != nil)
@@ -130,8 +130,8 @@ type segment struct {
 	sealed bool             // nothing is appended any more
 	broken bool             // a sync has failed
 	half   bool             // holds copies of records that were moved
-	lost   bool             // cannot be read as a whole: it is not used again
-	misses int              // how often the keeper could not read it
+	lost   bool             // cannot be read as a whole, or written: it is not used again
+	misses int              // how often the keeper could not read it, or use it again
 }
 
 // first reports whether the segment has to go before others.

@@ -33,6 +33,7 @@ func opened(t *testing.T, dir string, o *segstore.Options) *segstore.Store {
 }
 
 func TestContract(t *testing.T) {
+	t.Parallel() // it waits for the disk
 	queuetest.Run(t, func(t *testing.T) queue.Store { return opened(t, t.TempDir(), nil) })
 }
 

@@ -156,7 +156,7 @@ func Open(dir string, o *Options) (*Store, error) {
 		tokens:   make(map[[16]byte]bool),
 	}
 	s.fs, s.log = s.opt.fs, s.opt.Logger
-	s.loader.done = make(chan struct{})
+	s.loader.done, s.loader.quit = make(chan struct{}), make(chan struct{})
 	s.front, s.rear = &lane{s: s}, &lane{s: s, rear: true}
 	if err := s.makeDirs(); err != nil {
 		return nil, err

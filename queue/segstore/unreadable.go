@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/sqmail/sqmail/internal/spoolfs"
@@ -15,60 +16,100 @@ import (
 // are delivered once more. No number is given that may stand there, and the file
 // is kept as it is, in the quarantine in the end.
 
-// tries is how often what cannot be read is tried, and tryAgain the pause
-// between: some disks come to themselves.
+// retries is what a disk is given that cannot give what it has.
+type retries struct {
+	quit   <-chan struct{} // closed when nobody waits for it any more
+	pauses atomic.Int32    // how often something may be tried again
+}
+
+// Some disks come to themselves. A start gives all of its files together
+// manyTries, with a pause before each.
 const (
-	tries    = 3
-	tryAgain = 500 * time.Millisecond
+	manyTries = 10
+	tryAgain  = 500 * time.Millisecond
 )
 
-// sector is the least that is given up.
-const sector = 4096
+// pause reports whether to try again, after a pause.
+func (p *retries) pause() bool {
+	if p.pauses.Add(-1) < 0 {
+		return false
+	}
+	select {
+	case <-time.After(tryAgain):
+	case <-p.quit:
+	}
+	return true
+}
+
+func (p *retries) over() bool { return isClosed(p.quit) }
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// sector is the least that is given up. A disk may take seconds for each: after
+// slowest no more are tried.
+const (
+	sector  = 4096
+	slowest = time.Minute
+)
 
 // readAround fills buf with what f has from the offset off on; what is behind
 // the end is zero. Where f cannot be read buf is zero, and the list tells where
 // that is.
-func readAround(f spoolfs.File, buf []byte, off int64) (lost []region, err error) {
-	for n := 1; ; n++ {
-		if err = readZeros(f, buf, off); !spoolfs.Unreadable(err) {
-			return nil, err
-		}
-		if n == tries {
-			return readHalves(f, buf, off)
-		}
-		<-time.After(tryAgain)
+func readAround(f spoolfs.File, buf []byte, off int64, p *retries) (lost []region, err error) {
+	err = readZeros(f, buf, off)
+	for spoolfs.Unreadable(err) && p.pause() && !p.over() {
+		err = readZeros(f, buf, off)
 	}
+	if !spoolfs.Unreadable(err) {
+		return nil, err
+	}
+	return readSectors(f, buf, off, p)
 }
 
-// readHalves reads what cannot be read at once in two parts.
-func readHalves(f spoolfs.File, buf []byte, off int64) (lost []region, err error) {
-	if err = readZeros(f, buf, off); !spoolfs.Unreadable(err) {
-		return nil, err
+// readSectors reads up to what cannot be read, and goes on in the next sector.
+func readSectors(f spoolfs.File, buf []byte, off int64, p *retries) (lost []region, err error) {
+	for began := time.Now(); len(buf) > 0; {
+		if p.over() {
+			return nil, errStopped
+		}
+		n, err := f.ReadAt(buf, off)
+		if !spoolfs.Unreadable(err) {
+			clear(buf[n:])
+			return lost, notEOF(err)
+		}
+		buf, off = buf[n:], off+int64(n)
+		n = len(buf)
+		if time.Since(began) < slowest {
+			n = min(n, sector-int(off%sector))
+			err = readZeros(f, buf[:n], off)
+		}
+		switch {
+		case spoolfs.Unreadable(err):
+			clear(buf[:n])
+			lost = extend(lost, off, off+int64(n))
+		case err != nil:
+			return nil, err
+		}
+		buf, off = buf[n:], off+int64(n)
 	}
-	end := off + int64(len(buf))
-	middle := (off + int64(len(buf))/2) / sector * sector
-	if middle <= off {
-		middle += sector
-	}
-	if middle >= end {
-		clear(buf)
-		return []region{{off, end}}, nil
-	}
-	lost, err = readHalves(f, buf[:middle-off], off)
-	if err != nil {
-		return nil, err
-	}
-	more, err := readHalves(f, buf[middle-off:], middle)
-	for _, r := range more {
-		lost = extend(lost, r.from, r.to)
-	}
-	return lost, err
+	return lost, nil
 }
 
 // readZeros reads; what is behind the end is zero.
 func readZeros(f spoolfs.File, buf []byte, off int64) error {
 	n, err := f.ReadAt(buf, off)
 	clear(buf[n:])
+	return notEOF(err)
+}
+
+func notEOF(err error) error {
 	if errors.Is(err, io.EOF) {
 		return nil
 	}
@@ -160,6 +201,6 @@ func (s *Store) retire(g *segment) error {
 		s.fs.Rename(to, path)
 		return err
 	}
-	s.log.Error("queue: segment that cannot be read as a whole put aside", "segment", g.seq, "file", to)
+	s.log.Error("queue: segment that cannot be read or written put aside", "segment", g.seq, "file", to)
 	return g.f.Close()
 }

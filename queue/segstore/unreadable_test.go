@@ -46,6 +46,9 @@ func badPlaces(disk *crashfs.FS) (places []*bad) {
 			size, _ := f.Size()
 			all := make([]byte, size)
 			f.ReadAt(all, 0)
+			if dir == "/queue" {
+				places = append(places, &bad{file: filepath.Join(dir, name)})
+			}
 			if dir == "/queue/segments" {
 				places = append(places, &bad{filepath.Join(dir, name), 0, 0, all, all}, &bad{filepath.Join(dir, name), 0, 2 * sector, all, all})
 			}

@@ -1,0 +1,182 @@
+package segstore
+
+import (
+	"context"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sqmail/sqmail/internal/spoolfs"
+	"github.com/sqmail/sqmail/internal/spoolfs/crashfs"
+)
+
+// failOn makes the operations fail that are of a kind, on a name, while it says
+// so.
+func failOn(disk *crashfs.FS, kind crashfs.Kind, name string) (failing *bool) {
+	failing = new(bool)
+	disk.Hook = func(op crashfs.Op) error {
+		if *failing && op.Before && op.Kind == kind && strings.HasPrefix(op.Name, name) {
+			return syscall.EIO
+		}
+		return nil
+	}
+	return failing
+}
+
+// A Hold that changes nothing answers for what failed before it: a Release that
+// failed may be on the disk, and a crash must not bring it to light.
+func TestAnUnchangedHoldVoidsTheReleaseThatFailed(t *testing.T) {
+	for _, held := range []bool{true, false} {
+		disk := &crashfs.FS{}
+		failing := failOn(disk, crashfs.Datasync, "/queue/segments/")
+		s := reopened(t, disk, true)
+		id := putOne(t, s, "text\n")
+		promise, other := s.Release, s.Hold
+		if held {
+			promise, other = s.Hold, s.Release
+		}
+		if err := promise(context.Background(), id); err != nil {
+			t.Fatal(err)
+		}
+		*failing = true
+		if other(context.Background(), id) == nil {
+			t.Fatal("no sync was good, and yet it did not fail")
+		}
+		*failing = false
+		if err := promise(context.Background(), id); err != nil {
+			t.Fatal(err)
+		}
+		left := reopened(t, disk.Crash(crashfs.KeepAll, 1), true)
+		if got := left.Stats().Held == 1; got != held {
+			t.Errorf("held after a crash: %v, want %v", got, held)
+		}
+		left.Close()
+		s.Close()
+	}
+}
+
+// A segment whose label cannot be written any more is given up; until then, and
+// after that, the house is kept for the others.
+func TestASegmentThatCannotBeWrittenCostsItselfAlone(t *testing.T) {
+	disk := &crashfs.FS{}
+	s := reopened(t, disk, true)
+	gone := putOne(t, s, "gone\n")
+	bad := s.segmentOf(gone)
+	failing := failOn(disk, crashfs.Write, s.segmentPath(bad.number))
+	s.front.leave()
+	stays := putOne(t, s, "stays\n")
+	if err := s.Remove(context.Background(), gone); err != nil {
+		t.Fatal(err)
+	}
+	*failing = true
+	s.spares, s.logged = nil, s.checkpointAfter()
+	for n := range mercy + 1 {
+		s.keepHouse()
+		if n == 0 && (len(s.spares) < wantSpares || s.checkpointDue()) {
+			t.Errorf("%d segments are ready, a checkpoint is due: %v", len(s.spares), s.checkpointDue())
+		}
+	}
+	if s.Unsettled() || s.segments[bad.seq] != nil {
+		t.Error("the segment is still waited for")
+	}
+	left := reopened(t, disk.Crash(crashfs.LoseAll, 1), false)
+	if left.has(gone) || !left.has(stays) {
+		t.Errorf("after a crash: the one that is gone %v, the other %v", left.has(gone), left.has(stays))
+	}
+	left.Close()
+	s.Close()
+}
+
+// slowDisk takes its time for each read.
+type slowDisk struct {
+	spoolfs.FS
+	slow time.Duration
+}
+
+func (d *slowDisk) Open(name string) (spoolfs.File, error) {
+	f, err := d.FS.Open(name)
+	if err != nil || !strings.HasSuffix(name, ".seg") {
+		return f, err
+	}
+	return &slowFile{f, d.slow}, nil
+}
+
+type slowFile struct {
+	spoolfs.File
+	slow time.Duration
+}
+
+// ReadAt finds no record that can be read.
+func (f *slowFile) ReadAt(p []byte, off int64) (int, error) {
+	if off < segmentBody {
+		return f.File.ReadAt(p, off)
+	}
+	<-time.After(f.slow)
+	return 0, syscall.EIO
+}
+
+// badDisk returns options for a store of which no record can be read, and each
+// try takes long.
+func badDisk(t *testing.T, slow time.Duration) *Options {
+	disk := &crashfs.FS{}
+	s := reopened(t, disk, true)
+	for range 8 {
+		putOne(t, s, "text\n")
+		s.front.leave()
+	}
+	disk = disk.Crash(crashfs.KeepAll, 1)
+	s.Close()
+	disk.Remove("/queue/checkpoint")
+	o := TinyQuiet(&slowDisk{disk, slow})
+	o.readers = 1
+	return o
+}
+
+// What cannot be read is tried for some seconds at a start, however much it is.
+func TestAStartIsNotHeldUpByEveryBadPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o, began := badDisk(t, time.Millisecond), time.Now()
+		s, err := Open("/queue", o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(began); took > 10*time.Second {
+			t.Errorf("the start took %v", took)
+		}
+		s.Close()
+	})
+}
+
+// Of a segment that takes a minute no more is tried.
+func TestASlowBadSegmentIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slow := 20 * time.Second
+		o, began := badDisk(t, slow), time.Now()
+		s, err := Open("/queue", o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if took, most := time.Since(began), 8*(slowest+3*slow)+manyTries*(slow+tryAgain); took > most {
+			t.Errorf("the start took %v, want %v at most", took, most)
+		}
+		s.Close()
+	})
+}
+
+// Close does not wait until all has been tried.
+func TestCloseDoesNotWaitForWhatCannotBeRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slow := time.Second
+		s, err := Open("/queue", badDisk(t, slow).Unread())
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		s.Close()
+		if took, most := time.Since(began), patience+tryAgain+2*slow; took > most {
+			t.Errorf("Close took %v, want %v at most", took, most)
+		}
+	})
+}
