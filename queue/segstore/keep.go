@@ -330,8 +330,10 @@ func (s *Store) reuse(g *segment) error {
 	spare = spare && s.restore(fresh) == nil
 	fresh.void = !spare
 	err := writeLabel(g.f, &fresh.label)
-	if err == nil && !spare {
-		err = errors.Join(g.f.Truncate(segmentBody), g.f.Close())
+	if err == nil && !spare { // if that fails it is void nevertheless, and is removed
+		if failed := errors.Join(g.f.Truncate(segmentBody), g.f.Close()); failed != nil {
+			s.log.Warn("queue: cannot empty a segment", "segment", g.number, "err", failed)
+		}
 	}
 	if err != nil {
 		s.index.Lock()
