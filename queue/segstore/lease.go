@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/sqmail/sqmail/internal/spoolfs"
 	"github.com/sqmail/sqmail/queue"
 	"github.com/sqmail/sqmail/queue/internal/agenda"
 	"github.com/sqmail/sqmail/queue/internal/journal"
@@ -21,8 +22,13 @@ type lease struct {
 	ended   bool
 }
 
-// unreadable is how long a message waits that could not be read.
-const unreadable = time.Minute
+// unreadable is how long a message waits that could not be read. If it is the
+// disk that does not give it, manyMinutes times, it is put aside: nobody can
+// deliver it, nor bounce it, and no message stays for ever.
+const (
+	unreadable  = time.Minute
+	manyMinutes = 60
+)
 
 // Lease implements [queue.Store].
 func (s *Store) Lease(ctx context.Context, ttl time.Duration) (queue.Lease, error) {
@@ -41,6 +47,7 @@ func (s *Store) Lease(ctx context.Context, ttl time.Duration) (queue.Lease, erro
 		id := w.entry.ID
 		o, err := s.read(w, true)
 		if err == nil {
+			s.readable(id)
 			return &lease{s: s, l: l, id: id, o: o, journal: slices.Clip(o.Journal)}, nil
 		}
 		s.unread(l, id, err)
@@ -55,7 +62,7 @@ func (s *Store) unread(l *agenda.Lease, id queue.ID, err error) {
 	if !valid { // removed while it was read
 		return
 	}
-	if damaged(err) {
+	if damaged(err) || spoolfs.Unreadable(err) && s.hopeless(id) {
 		if failed := s.putAside(id, err); failed == nil {
 			return
 		}
@@ -64,6 +71,26 @@ func (s *Store) unread(l *agenda.Lease, id queue.ID, err error) {
 	s.index.Lock()
 	defer s.index.Unlock()
 	s.index.End(l, time.Now().Add(unreadable))
+}
+
+// hopeless counts that a message could not be read, and reports whether it is to
+// be given up.
+func (s *Store) hopeless(id queue.ID) bool {
+	s.index.Lock()
+	defer s.index.Unlock()
+	s.unreadTimes[id]++
+	if s.unreadTimes[id] < manyMinutes {
+		return false
+	}
+	delete(s.unreadTimes, id)
+	return true
+}
+
+// readable forgets the count.
+func (s *Store) readable(id queue.ID) {
+	s.index.Lock()
+	defer s.index.Unlock()
+	delete(s.unreadTimes, id)
 }
 
 func (l *lease) Entry() *queue.Entry  { return &l.o.Entry }

@@ -91,16 +91,17 @@ type Store struct {
 	quarantined                 atomic.Int64
 
 	// index and what follows have one lock: index.Lock.
-	index    agenda.Agenda[meta]
-	segments map[uint32]*segment
-	spares   []*segment
-	doomed   []uint64                   // files without use, to be removed after a checkpoint
-	chains   map[agenda.Slot][]link     // states before the last one, oldest first
-	bodies   map[queue.ID]bodyFile      // of messages that have one
-	busy     map[queue.ID]chan struct{} // messages whose records are being written
-	tokens   map[[16]byte]bool          // drop files taken in, perhaps not removed yet
-	logged   int64                      // octets since the last checkpoint
-	dirty    bool                       // there is something to checkpoint
+	index       agenda.Agenda[meta]
+	segments    map[uint32]*segment
+	spares      []*segment
+	doomed      []uint64                   // files without use, to be removed after a checkpoint
+	chains      map[agenda.Slot][]link     // states before the last one, oldest first
+	bodies      map[queue.ID]bodyFile      // of messages that have one
+	busy        map[queue.ID]chan struct{} // messages whose records are being written
+	unreadTimes map[queue.ID]int           // how often the disk did not give a message
+	tokens      map[[16]byte]bool          // drop files taken in, perhaps not removed yet
+	logged      int64                      // octets since the last checkpoint
+	dirty       bool                       // there is something to checkpoint
 
 	bodyBytes atomic.Int64
 	badSyncs  atomic.Int64 // of the directory of bodies
@@ -149,11 +150,12 @@ type link struct {
 func Open(dir string, o *Options) (*Store, error) {
 	s := &Store{
 		dir: dir, opt: o.withDefaults(),
-		segments: make(map[uint32]*segment),
-		chains:   make(map[agenda.Slot][]link),
-		bodies:   make(map[queue.ID]bodyFile),
-		busy:     make(map[queue.ID]chan struct{}),
-		tokens:   make(map[[16]byte]bool),
+		segments:    make(map[uint32]*segment),
+		chains:      make(map[agenda.Slot][]link),
+		bodies:      make(map[queue.ID]bodyFile),
+		busy:        make(map[queue.ID]chan struct{}),
+		tokens:      make(map[[16]byte]bool),
+		unreadTimes: make(map[queue.ID]int),
 	}
 	s.fs, s.log = s.opt.fs, s.opt.Logger
 	s.loader.done, s.loader.quit = make(chan struct{}), make(chan struct{})

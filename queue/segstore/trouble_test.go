@@ -10,6 +10,7 @@ import (
 
 	"github.com/sqmail/sqmail/internal/spoolfs"
 	"github.com/sqmail/sqmail/internal/spoolfs/crashfs"
+	"github.com/sqmail/sqmail/queue"
 )
 
 // failOn makes the operations fail that are of a kind, on a name, while it says
@@ -55,6 +56,56 @@ func TestAnUnchangedHoldVoidsTheReleaseThatFailed(t *testing.T) {
 		left.Close()
 		s.Close()
 	}
+}
+
+// A message that the disk does not give is put aside after an hour, and the
+// others are not kept waiting. One that the disk gives again is not.
+func TestAMessageThatCannotBeReadDoesNotStay(t *testing.T) {
+	for minutes, lost := range map[time.Duration]bool{50: false, 70: true} {
+		synctest.Test(t, func(t *testing.T) {
+			disk := &crashfs.FS{}
+			broken := false
+			disk.Unreadable = func(name string, from, to int64) error {
+				if broken && to > from && strings.HasPrefix(name, "/queue/bodies/") {
+					return syscall.EIO
+				}
+				return nil
+			}
+			s, err := Open("/queue", &Options{fs: disk, bodyMax: 100})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			large := putOne(t, s, strings.Repeat("text\n", 100))
+			small := putOne(t, s, "text\n")
+			broken = true
+			if l := leaseOne(t, s); l.Entry().ID != small {
+				t.Fatalf("message %d, want %d", l.Entry().ID, small)
+			}
+			ctx, cancel := context.WithTimeout(context.Background(), minutes*time.Minute)
+			defer cancel()
+			if l, err := s.Lease(ctx, 2*time.Hour); err == nil {
+				t.Fatalf("message %d was leased", l.Entry().ID)
+			}
+			broken = false
+			if lost {
+				if _, err := s.Open(context.Background(), large); err != queue.ErrNotFound {
+					t.Errorf("Open: %v", err)
+				}
+			} else if l := leaseOne(t, s); l.Entry().ID != large {
+				t.Errorf("message %d, want %d", l.Entry().ID, large)
+			}
+		})
+	}
+}
+
+func leaseOne(t *testing.T, s *Store) queue.Lease {
+	t.Helper()
+	l, err := s.Lease(t.Context(), 2*time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
 }
 
 // A segment whose label cannot be written any more is given up; until then, and
