@@ -124,10 +124,7 @@ func (c *chunkSource) next() error {
 	for {
 		line, err := s.conn.Reader().ReadLine(maxCommandLine)
 		if err != nil {
-			if r := s.lineError(line, err); r.Code != 0 {
-				s.bad(r)
-			}
-			if s.closing {
+			if s.badLine(line, err); s.closing {
 				return errAborted
 			}
 			continue
