@@ -20,13 +20,13 @@ func (b *bench) alone(l *lists) error {
 	if err := b.asked(all, message); err != nil {
 		return err
 	}
-	base, err := b.work(&filter.Chain{}, message)
+	base, err := b.work(emptyChain(), message)
 	if err != nil {
 		return err
 	}
 	fmt.Printf("%-22s %10s %8s %8s\n", "each filter alone", "ns", "allocs", "B")
 	for _, f := range all.Filters {
-		u, err := b.work(&filter.Chain{Filters: []filter.Filter{f}}, message)
+		u, err := b.work(emptyChain(f), message)
 		if err != nil {
 			return fmt.Errorf("%s: %w", f.Name(), err)
 		}

@@ -165,6 +165,11 @@ func (zone) Check(context.Context, netip.Addr, string, sqmail.Path) (result, exp
 	return "pass", "", nil
 }
 
+// emptyChain is a chain with few filters, or with none but anybody.
+func emptyChain(few ...filter.Filter) *filter.Chain {
+	return &filter.Chain{Filters: append(few, anybody{})}
+}
+
 // anybody is the least that a chain must have: it says for whom to relay.
 type anybody struct{}
 
