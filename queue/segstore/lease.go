@@ -64,6 +64,7 @@ func (s *Store) unread(l *agenda.Lease, id queue.ID, err error) {
 	}
 	if damaged(err) || spoolfs.Unreadable(err) && s.hopeless(id) {
 		if failed := s.putAside(id, err); failed == nil {
+			s.readable(id)
 			return
 		}
 	}
@@ -79,11 +80,7 @@ func (s *Store) hopeless(id queue.ID) bool {
 	s.index.Lock()
 	defer s.index.Unlock()
 	s.unreadTimes[id]++
-	if s.unreadTimes[id] < manyMinutes {
-		return false
-	}
-	delete(s.unreadTimes, id)
-	return true
+	return s.unreadTimes[id] >= manyMinutes
 }
 
 // readable forgets the count.

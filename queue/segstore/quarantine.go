@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/sqmail/sqmail/internal/spoolfs"
 	"github.com/sqmail/sqmail/queue"
 )
 
@@ -37,10 +38,14 @@ func (s *Store) putAside(id queue.ID, cause error) error {
 	defer s.unpin(slices.Collect(maps.Values(w.pinned))...)
 	s.log.Error("queue: damaged message put aside", "message", id, "err", cause)
 	if g := w.pinned[w.meta.msg.seq]; g != nil {
-		s.saveRegion(g, region{int64(w.meta.msg.off), int64(w.meta.msg.off) + int64(w.meta.msgLen)})
+		r := region{int64(w.meta.msg.off), int64(w.meta.msg.off) + int64(w.meta.msgLen)}
+		s.saveRegion(g, r)
+		if w.file.number == 0 && spoolfs.Unreadable(cause) {
+			s.loseRegions(g, []region{r}) // the disk may give it another day
+		}
 	}
-	if w.file.number != 0 {
-		s.saveFile(s.bodyPath(w.file.number))
+	if err := s.saveBody(w.file); err != nil {
+		return err
 	}
 	if err := s.finish(id); err != nil {
 		return err
@@ -48,6 +53,21 @@ func (s *Store) putAside(id queue.ID, cause error) error {
 	s.quarantined.Add(1)
 	return nil
 }
+
+// saveBody moves a body to the quarantine, durably: a message that has ended has
+// no body, and what is found where bodies are is removed at a start.
+func (s *Store) saveBody(file bodyFile) error {
+	if file.number == 0 {
+		return nil
+	}
+	path := s.bodyPath(file.number)
+	if !s.saveFile(path) {
+		return errNotSaved
+	}
+	return errors.Join(s.fs.SyncDir(filepath.Join(s.dir, "quarantine")), s.fs.SyncDir(filepath.Dir(path)))
+}
+
+var errNotSaved = errors.New("segstore: the message could not be put aside")
 
 // saveRegion copies a part of a segment to the quarantine.
 func (s *Store) saveRegion(g *segment, r region) {

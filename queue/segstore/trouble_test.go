@@ -2,7 +2,9 @@ package segstore
 
 import (
 	"context"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -64,9 +66,9 @@ func TestAMessageThatCannotBeReadDoesNotStay(t *testing.T) {
 	for minutes, lost := range map[time.Duration]bool{50: false, 70: true} {
 		synctest.Test(t, func(t *testing.T) {
 			disk := &crashfs.FS{}
-			broken := false
+			var broken atomic.Bool // the keeper reads, too
 			disk.Unreadable = func(name string, from, to int64) error {
-				if broken && to > from && strings.HasPrefix(name, "/queue/bodies/") {
+				if broken.Load() && to > from && strings.HasPrefix(name, "/queue/bodies/") {
 					return syscall.EIO
 				}
 				return nil
@@ -78,7 +80,7 @@ func TestAMessageThatCannotBeReadDoesNotStay(t *testing.T) {
 			defer s.Close()
 			large := putOne(t, s, strings.Repeat("text\n", 100))
 			small := putOne(t, s, "text\n")
-			broken = true
+			broken.Store(true)
 			if l := leaseOne(t, s); l.Entry().ID != small {
 				t.Fatalf("message %d, want %d", l.Entry().ID, small)
 			}
@@ -87,7 +89,7 @@ func TestAMessageThatCannotBeReadDoesNotStay(t *testing.T) {
 			if l, err := s.Lease(ctx, 2*time.Hour); err == nil {
 				t.Fatalf("message %d was leased", l.Entry().ID)
 			}
-			broken = false
+			broken.Store(false)
 			if lost {
 				if _, err := s.Open(context.Background(), large); err != queue.ErrNotFound {
 					t.Errorf("Open: %v", err)
@@ -97,6 +99,62 @@ func TestAMessageThatCannotBeReadDoesNotStay(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What is put aside outlives a loss of power, whenever it comes: the body is in
+// the quarantine, or the message is still in the queue.
+func TestWhatIsPutAsideOutlivesPower(t *testing.T) {
+	disk := &crashfs.FS{}
+	s, err := Open("/queue", &Options{fs: disk, segmentSize: 64 << 10, bodyMax: 100, quiet: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := putOne(t, s, strings.Repeat("text\n", 100))
+	points := 0
+	disk.Hook = func(op crashfs.Op) error {
+		for _, loss := range crashfs.Losses() {
+			points++
+			left := reopened(t, op.Crash(loss, uint64(points)), true)
+			m, err := left.Open(context.Background(), id)
+			if err == nil {
+				m.Close()
+			}
+			names, _ := left.fs.ReadDir("/queue/quarantine")
+			saved := slices.ContainsFunc(names, func(name string) bool { return strings.Contains(name, ".body-") })
+			if err != nil && !saved {
+				t.Errorf("%s %s, %s: neither in the queue (%v) nor in the quarantine %q", op.Kind, op.Name, loss, err, names)
+			}
+			left.Close()
+		}
+		return nil
+	}
+	if err := s.putAside(id, syscall.EIO); err != nil || points == 0 {
+		t.Errorf("%v at %d points", err, points)
+	}
+	disk.Hook = nil
+	s.Close()
+}
+
+// TestWhatCannotBePutAsideStays: a body that the quarantine does not take is not
+// removed.
+func TestWhatCannotBePutAsideStays(t *testing.T) {
+	disk := &crashfs.FS{}
+	failing := failOn(disk, crashfs.Rename, "/queue/bodies/")
+	s, err := Open("/queue", &Options{fs: disk, bodyMax: 100, quiet: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	id := putOne(t, s, strings.Repeat("text\n", 100))
+	*failing = true
+	if err := s.putAside(id, syscall.EIO); err == nil {
+		t.Error("it was put aside")
+	}
+	m, err := s.Open(context.Background(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Close()
 }
 
 func leaseOne(t *testing.T, s *Store) queue.Lease {
